@@ -1,0 +1,1 @@
+//! HTTP face: management API, ingest, health; translates to engine commands and back.

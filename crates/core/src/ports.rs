@@ -1,0 +1,361 @@
+//! What the engine needs from outside, as traits. The binary brings the parts and the engine together; a simulation
+//! swaps them all at once. Nothing here assumes that the store is local.
+
+use crate::delivery::{Body, Owed, Rendered, Settlement};
+use crate::event::Event;
+use crate::outcome::AttemptReport;
+use crate::secret::Secret;
+use crate::webhook::{Account, ApiKey, Channel, FormatName, Protocol, Webhook};
+use crate::{ChannelNo, KeyId, Now, Seq, WebhookId, WebhookNo};
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A boxed future that stays on its thread.
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T> + 'static>>;
+/// A boxed future that may move between threads.
+pub type SendFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Both clocks, read together.
+    fn now(&self) -> Now;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Store
+
+/// Why the store refused. Callers match on the kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Too much is waiting in front of the writer; try again soon. Nothing was written.
+    #[error("the store is busy")]
+    Busy,
+    /// The disk (or its limit) is full: events are refused, deliveries go on. Nothing was written.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// `limits.backlog_deliveries` is reached. Nothing was written.
+    #[error("backlog of {waiting} deliveries reaches the limit of {limit}")]
+    Backlog {
+        /// Deliveries waiting.
+        waiting: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A sync failed: no more writes until a restart.
+    #[error("the store is poisoned after a failed sync; restart to recover: {0}")]
+    Poisoned(String),
+    /// Something else; the text is for the log.
+    #[error("store: {0}")]
+    Other(String),
+}
+
+/// One event of an ingest batch and who is owed it.
+#[derive(Clone, Debug)]
+pub struct IngestEvent {
+    /// The event; its `seq` is assigned by the store.
+    pub event: Event,
+    /// The channel's number.
+    pub channel_no: ChannelNo,
+    /// Whether the producer gave the id, so that the idempotency window applies.
+    pub is_deduplicated: bool,
+    /// The webhooks owed, with whether each is handed over in memory after the commit (`true`) or waits on disk, in
+    /// the backlog index, until it is paged in (`false`). Empty: nobody subscribed; only the id is remembered.
+    pub owed: Vec<(WebhookNo, bool)>,
+    /// The channel's new phone, when the event (CONNECTED) tells one: stored in the same commit.
+    pub new_phone: Option<String>,
+}
+
+/// What became of one event of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngestVerdict {
+    /// Stored at this place.
+    Accepted(Seq),
+    /// Its id is known: nothing stored, nothing owed.
+    Duplicate,
+}
+
+/// The answer to an ingest batch, after its commit is on stable storage.
+#[derive(Clone, Debug, Default)]
+pub struct IngestReceipt {
+    /// One per event, in order.
+    pub verdicts: Vec<IngestVerdict>,
+    /// Webhooks for which this commit moved deliveries into the backlog index although they had been handed over in
+    /// memory (they waited too long for the bounded tail): their actors must read the index.
+    pub also_parked: Vec<WebhookNo>,
+}
+
+/// What an actor asks of the backlog index.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest {
+    /// Whose.
+    pub webhook: WebhookNo,
+    /// Rows whose first event is at or after this place.
+    pub from: Seq,
+    /// Stop after the row that reaches this many deliveries.
+    pub deliveries_max: usize,
+    /// Stop after the row that reaches this many bytes of events.
+    pub bytes_max: usize,
+}
+
+/// Part of the backlog index, whole rows in order.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Everything in the rows read that has not ended and has no retry row, in order of events. `origin` names the
+    /// row. A delivery whose event record is damaged is not among them: the store reports it, settles it as dead and
+    /// counts it.
+    pub owed: Vec<Owed>,
+    /// The rows read (their first events), in order; also those with nothing left in `owed`.
+    pub chunks: Vec<Seq>,
+    /// Where to go on; `None`: the index held no more when it was read.
+    pub next: Option<Seq>,
+}
+
+/// What one event loop hands to the store at once.
+#[derive(Clone, Debug, Default)]
+pub struct SettleBatch {
+    /// Ended attempts and deliveries, in order.
+    pub settlements: Vec<Settlement>,
+    /// Rows of backlog indexes all of whose deliveries have ended or have rows of their own; removed after the
+    /// settlements are applied.
+    pub dropped_chunks: Vec<(WebhookNo, Seq)>,
+}
+
+/// A change of configuration. A list of them is applied whole or not at all.
+#[derive(Clone, Debug)]
+pub enum CatalogChange {
+    /// Makes or replaces.
+    PutAccount(Account),
+    /// Makes or replaces.
+    PutKey(ApiKey),
+    /// Removes.
+    DeleteKey(KeyId),
+    /// Makes or replaces, by `no`.
+    PutChannel(Channel),
+    /// Makes or replaces, by `no`.
+    PutWebhook(Box<Webhook>),
+    /// Removes; what it was owed is dropped, in the background.
+    DeleteWebhook(WebhookNo),
+}
+
+/// A webhook as routing needs it; the rest is read when its actor starts.
+#[derive(Clone, Debug)]
+pub struct WebhookRoute {
+    /// Short name.
+    pub no: WebhookNo,
+    /// Id.
+    pub id: WebhookId,
+    /// Its channel.
+    pub channel_no: ChannelNo,
+    /// Kinds it gets.
+    pub kinds: crate::event::KindSet,
+    /// Whether it gets events now.
+    pub is_enabled: bool,
+}
+
+/// One thing found when the store is opened.
+#[derive(Clone, Debug)]
+pub enum CatalogEntry {
+    /// An account.
+    Account(Account),
+    /// A key.
+    Key(ApiKey),
+    /// A channel.
+    Channel(Channel),
+    /// A webhook, after its channel.
+    Webhook(WebhookRoute),
+    /// A webhook that has rows in the backlog index: its actor must be started.
+    Backlog(WebhookNo),
+    /// A webhook that has retries, and when the first is due, Unix ms.
+    Retries(WebhookNo, u64),
+}
+
+/// Numbers the store counts, for metrics and limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreStats {
+    /// Deliveries owed: not delivered, skipped, dead or dropped.
+    pub backlog_deliveries: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// Last commit's time, from begin to synced, microseconds.
+    pub commit_us_last: u64,
+    /// Bytes of the data file in use.
+    pub used_bytes: u64,
+    /// Records set aside because their checksum did not fit.
+    pub damaged_records: u64,
+}
+
+/// Durable events, deliveries, attempts and configuration.
+///
+/// Order of calls: [`Store::load`] once, before anything else; then everything in any order from any thread. Requests
+/// of one caller are carried out in the order they were made: a page sees every settlement handed over before it.
+pub trait Store: Send + Sync {
+    /// Streams the configuration and what is owed, at start: accounts and keys, then each channel before its
+    /// webhooks, then backlog and retries.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn load(&self, sink: &mut dyn FnMut(CatalogEntry)) -> Result<(), StoreError>;
+
+    /// Appends a batch with all that is owed of it; completes when it is on stable storage, whole or not at all.
+    fn ingest(&self, batch: Vec<IngestEvent>) -> SendFuture<Result<IngestReceipt, StoreError>>;
+
+    /// Takes settlements to be committed within 100 ms. Does not block.
+    ///
+    /// # Errors
+    /// Gives the batch back when too much is waiting in front of the writer: offer it again later.
+    fn settle(&self, batch: SettleBatch) -> Result<(), SettleBatch>;
+
+    /// Reads part of a webhook's backlog index.
+    fn page(&self, request: PageRequest) -> SendFuture<Result<Page, StoreError>>;
+
+    /// Reads up to `count_max` retries of a webhook that are due at `until_ms`, earliest first, and the time of the
+    /// first that is not among them.
+    fn due(
+        &self,
+        webhook: WebhookNo,
+        until_ms: u64,
+        count_max: usize,
+    ) -> SendFuture<Result<(Vec<Owed>, Option<u64>), StoreError>>;
+
+    /// Moves everything handed over in memory for a webhook and not yet ended into its backlog index, for an actor
+    /// that lost its memory. Completes when done; then the index holds all that is owed and not in the retry table.
+    fn park_all(&self, webhook: WebhookNo) -> SendFuture<Result<(), StoreError>>;
+
+    /// Applies changes of configuration; completes when they are on stable storage.
+    fn change(&self, changes: Vec<CatalogChange>) -> SendFuture<Result<(), StoreError>>;
+
+    /// A number never given before in this store, for a new channel.
+    fn next_channel_no(&self) -> ChannelNo;
+
+    /// A number never given before in this store, for a new webhook.
+    fn next_webhook_no(&self) -> WebhookNo;
+
+    /// Reads a webhook with its secrets opened.
+    ///
+    /// # Errors
+    /// When it cannot be read or opened.
+    fn webhook(&self, no: WebhookNo) -> Result<Option<Webhook>, StoreError>;
+
+    /// Keyed hash under which a key's text is stored.
+    fn key_hash(&self, key: &Secret) -> [u8; 32];
+
+    /// Counters.
+    fn stats(&self) -> StoreStats;
+
+    /// Commits what is waiting and closes; completes when everything is on stable storage.
+    fn close(&self) -> SendFuture<()>;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Transport
+
+/// A receiver as the transport needs it, prepared once per change of a webhook.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Absolute URL.
+    pub url: String,
+    /// HTTP version asked for.
+    pub protocol: Protocol,
+    /// Headers that are the same on every attempt (channel, webhook, auth), names in lower case.
+    pub headers: Vec<(String, Secret)>,
+    /// Name of the hub's signature header, when signing is on.
+    pub hub_signature_name: Option<String>,
+}
+
+/// One request: everything that differs between attempts.
+#[derive(Clone, Debug)]
+pub struct AttemptRequest {
+    /// `webhook-id`.
+    pub delivery_id: Bytes,
+    /// `webhook-timestamp`, Unix seconds.
+    pub timestamp_s: u64,
+    /// `X-Hub-Event`.
+    pub event_name: &'static str,
+    /// `X-Hub-Attempt`.
+    pub attempt_number: u32,
+    /// Value of the hub's signature header.
+    pub hub_signature: Option<Bytes>,
+    /// Value of `webhook-signature`.
+    pub standard_signature: Option<Bytes>,
+    /// The body and its content type.
+    pub body: Body,
+}
+
+/// Opens connections to receivers.
+pub trait Transport: Send + Sync {
+    /// Prepares a destination: parses the URL, builds the constant headers.
+    ///
+    /// # Errors
+    /// A text for the operator when the URL or a header cannot be used.
+    fn receiver(&self, destination: &Destination) -> Result<Arc<dyn Receiver>, String>;
+}
+
+/// One prepared destination.
+pub trait Receiver {
+    /// Resolves, checks every address, dials a checked one, and shakes hands. Must be called on the event loop that
+    /// will use the connection. Dropping the future gives up.
+    fn connect(&self) -> LocalFuture<Result<Box<dyn Connection>, AttemptReport>>;
+}
+
+/// One connection, owned by one webhook's actor. Dropping it closes it.
+pub trait Connection {
+    /// Further requests it can take now; 0 while busy or closed.
+    fn free_slots(&self) -> usize;
+
+    /// Whether it can still take requests, now or later.
+    fn is_open(&self) -> bool;
+
+    /// Sends one request and reads the answer in bounds. Never fails: a failure is a report. Dropping the future
+    /// abandons the request and, on HTTP/1.1, closes the connection. The caller times it out.
+    fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport>;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Formatter
+
+/// Renders formats that are not built in.
+pub trait Formatter: Send + Sync {
+    /// The names it knows now.
+    fn names(&self) -> Vec<FormatName>;
+
+    /// Renders one event; one render per event and format, whoever asks.
+    fn render(&self, format: &FormatName, event: Arc<Event>) -> SendFuture<Rendered>;
+}
+
+/// A formatter without any format.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFormats;
+
+impl Formatter for NoFormats {
+    fn names(&self) -> Vec<FormatName> {
+        Vec::new()
+    }
+
+    fn render(&self, format: &FormatName, _event: Arc<Event>) -> SendFuture<Rendered> {
+        let message = format!("no plugin format named {}", format.as_str());
+        Box::pin(async move { Rendered::Fault { message } })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Ownership
+
+/// Says which webhooks this node drives. On one node: all.
+pub trait Ownership: Send + Sync {
+    /// Whether this node may drive the webhook now.
+    fn owns(&self, webhook: WebhookNo) -> bool;
+}
+
+/// The only node there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SoleOwner;
+
+impl Ownership for SoleOwner {
+    fn owns(&self, _webhook: WebhookNo) -> bool {
+        true
+    }
+}

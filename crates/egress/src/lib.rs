@@ -1,0 +1,1 @@
+//! One attempt on one connection, safely resolved: hyper client, TLS, DNS guard.

@@ -1,0 +1,1 @@
+//! The actors: route, deliver, retry, dead-letter, drain.

@@ -1,0 +1,1 @@
+//! Event bytes to payload bytes: the ingest envelope, DEFAULT and Z_API.

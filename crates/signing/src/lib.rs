@@ -1,0 +1,1 @@
+//! Signature headers of a delivery and the check a receiver makes.

@@ -1,0 +1,1 @@
+//! Durable events, deliveries, attempts and configuration in one directory (LMDB).

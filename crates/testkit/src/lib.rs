@@ -1,0 +1,1 @@
+//! Doubles of the ports, a scripted receiver and builders; only ever a dev-dependency.

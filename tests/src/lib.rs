@@ -1,0 +1,1 @@
+//! Test suites live in `golden/`, `e2e/`; this library is empty.
