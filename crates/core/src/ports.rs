@@ -122,6 +122,9 @@ pub struct SettleBatch {
     pub dropped_chunks: Vec<(WebhookNo, Seq)>,
 }
 
+/// Retries that are due, and when (Unix ms) the first that is not among them is.
+pub type DueRetries = (Vec<Owed>, Option<u64>);
+
 /// A change of configuration. A list of them is applied whole or not at all.
 #[derive(Clone, Debug)]
 pub enum CatalogChange {
@@ -219,7 +222,7 @@ pub trait Store: Send + Sync {
         webhook: WebhookNo,
         until_ms: u64,
         count_max: usize,
-    ) -> SendFuture<Result<(Vec<Owed>, Option<u64>), StoreError>>;
+    ) -> SendFuture<Result<DueRetries, StoreError>>;
 
     /// Moves everything handed over in memory for a webhook and not yet ended into its backlog index, for an actor
     /// that lost its memory. Completes when done; then the index holds all that is owed and not in the retry table.

@@ -1,0 +1,447 @@
+//! The delivery machine of one webhook: what may be attempted now, and what an attempt's outcome means.
+//!
+//! How to drive it: hand in what is owed ([`Machine::handle_owed`]); ask [`Machine::next_step`] until it says `None`
+//! and carry out each step; report every started attempt once ([`Machine::handle_outcome`]); sleep until
+//! [`Machine::next_wakeup`]. A delivery that must wait for a retry leaves the machine with its verdict: it waits in
+//! the store, and is handed in again when due. So the machine holds only what is ready or in flight, which the
+//! caller bounds by what it hands in (D9).
+
+use crate::Now;
+use crate::delivery::{Progress, reason};
+use crate::outcome::Outcome;
+use crate::policy::backoff::{self, Next};
+use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
+use crate::policy::rate_limit::Limiter;
+use crate::webhook::DeliveryPolicy;
+use rand::Rng;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Names a delivery inside the machine while it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(u32);
+
+/// What survives an actor's sleep.
+#[derive(Debug, Default)]
+pub struct Memory {
+    gate: Gate,
+    limiter: Option<Limiter>,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin this attempt.
+    Start {
+        /// Which.
+        slot: Slot,
+        /// From 1.
+        attempt_number: u32,
+    },
+    /// It grew too old while it waited: call [`Machine::expire`].
+    Expire {
+        /// Which.
+        slot: Slot,
+    },
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Done.
+    Delivered,
+    /// Waits in the store.
+    Retry {
+        /// Unix ms.
+        due_ms: u64,
+        /// Where it will stand.
+        progress: Progress,
+    },
+    /// Given up.
+    Dead {
+        /// Reason code.
+        reason: &'static str,
+    },
+}
+
+/// What an outcome says of the webhook as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookNews {
+    /// Nothing new.
+    None,
+    /// The gate shut, for so long.
+    GateShut(Duration),
+    /// The gate opened.
+    GateOpened,
+    /// 410: disable it and give up what it is owed.
+    Gone,
+    /// Failing without a success for longer than the setting: disable it.
+    FailingTooLong,
+}
+
+/// The machine's answer to an outcome.
+#[derive(Debug)]
+pub struct Verdict<T> {
+    /// What was handed in with the delivery.
+    pub payload: T,
+    /// Where it stood when the attempt began.
+    pub progress: Progress,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What it says of the webhook.
+    pub news: WebhookNews,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready,
+    InFlight { is_probe: bool },
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    payload: T,
+    progress: Progress,
+    state: State,
+}
+
+/// The machine. `T` is whatever the caller wants to get back with a delivery.
+#[derive(Debug)]
+pub struct Machine<T> {
+    policy: DeliveryPolicy,
+    gate_policy: GatePolicy,
+    gate: Gate,
+    limiter: Option<Limiter>,
+    is_paused: bool,
+    /// Attempts allowed in flight: all, or fewer while ramping up after the gate opened.
+    allowance: u16,
+    in_flight: u16,
+    entries: Vec<Option<Entry<T>>>,
+    free: Vec<u32>,
+    /// Never attempted, in order of arrival.
+    fresh: VecDeque<u32>,
+    /// Attempted before, in order of arrival.
+    retries: VecDeque<u32>,
+    /// Whose turn it is when both wait, so that neither starves.
+    is_retry_next: bool,
+    /// Since the limiter was asked in vain: do not ask before.
+    limited_until_ns: u64,
+}
+
+impl<T> Machine<T> {
+    /// A machine with what it remembers from before its sleep.
+    #[must_use]
+    pub fn new(policy: DeliveryPolicy, gate_policy: GatePolicy, memory: Memory, now: Now) -> Self {
+        let mut machine = Machine {
+            allowance: policy.max_in_flight,
+            policy,
+            gate_policy,
+            gate: memory.gate,
+            limiter: memory.limiter,
+            is_paused: false,
+            in_flight: 0,
+            entries: Vec::new(),
+            free: Vec::new(),
+            fresh: VecDeque::new(),
+            retries: VecDeque::new(),
+            is_retry_next: false,
+            limited_until_ns: 0,
+        };
+        machine.fit_limiter(now);
+        machine
+    }
+
+    /// What must survive a sleep.
+    #[must_use]
+    pub fn into_memory(self) -> Memory {
+        Memory { gate: self.gate, limiter: self.limiter }
+    }
+
+    /// New settings; in force from the next attempt on.
+    pub fn handle_policy(&mut self, policy: DeliveryPolicy, now: Now) {
+        // A ramp under way goes on; a full allowance follows the new limit at once.
+        if self.allowance >= self.policy.max_in_flight || self.allowance > policy.max_in_flight {
+            self.allowance = policy.max_in_flight;
+        }
+        self.policy = policy;
+        self.limited_until_ns = 0;
+        self.fit_limiter(now);
+    }
+
+    fn fit_limiter(&mut self, now: Now) {
+        match (self.policy.rate_limit, &self.limiter) {
+            (None, _) => self.limiter = None,
+            (Some(settings), Some(limiter)) if limiter.settings() == settings => {}
+            (Some(settings), _) => self.limiter = Some(Limiter::new(settings, now.mono_ns)),
+        }
+    }
+
+    /// Disabled (or enabled again): nothing begins while paused; what is in flight ends as usual.
+    pub fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    /// A changed URL, or `ENABLED`: opens the gate.
+    pub fn open_gate(&mut self) {
+        self.gate.open();
+        self.allowance = self.policy.max_in_flight;
+    }
+
+    /// Takes a delivery in.
+    pub fn handle_owed(&mut self, payload: T, progress: Progress) -> Slot {
+        let entry = Entry { payload, progress, state: State::Ready };
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(place) = self.entries.get_mut(index as usize) {
+                    *place = Some(entry);
+                }
+                index
+            }
+            None => {
+                self.entries.push(Some(entry));
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if progress.schedule_step == 0 { &mut self.fresh } else { &mut self.retries }.push_back(index);
+        Slot(index)
+    }
+
+    /// The next thing to do, or `None` when nothing can begin now.
+    pub fn next_step(&mut self, now: Now) -> Option<Step> {
+        if self.is_paused
+            || self.in_flight >= self.allowance
+            || (self.fresh.is_empty() && self.retries.is_empty())
+        {
+            return None;
+        }
+        if now.mono_ns < self.limited_until_ns {
+            return None;
+        }
+        let is_probe = match self.gate.admission(now.mono_ns) {
+            Admission::Free => false,
+            Admission::Probe => true,
+            Admission::Wait { .. } | Admission::WaitForProbe => return None,
+        };
+        let index = self.pop_ready()?;
+        let is_expired = {
+            let entry = self.entries.get(index as usize)?.as_ref()?;
+            backoff::is_expired(&self.policy.retry, entry.progress, now.unix_ms)
+        };
+        if is_expired {
+            return Some(Step::Expire { slot: Slot(index) });
+        }
+        if let Some(limiter) = &mut self.limiter
+            && let Err(until_ns) = limiter.take(now.mono_ns)
+        {
+            self.limited_until_ns = until_ns;
+            self.push_front(index);
+            return None;
+        }
+        if is_probe {
+            self.gate.handle_probe_started();
+        }
+        let entry = self.entries.get_mut(index as usize)?.as_mut()?;
+        entry.state = State::InFlight { is_probe };
+        self.in_flight += 1;
+        Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
+    }
+
+    fn pop_ready(&mut self) -> Option<u32> {
+        let is_retry_turn = self.is_retry_next;
+        self.is_retry_next = !self.is_retry_next;
+        if is_retry_turn {
+            self.retries.pop_front().or_else(|| self.fresh.pop_front())
+        } else {
+            self.fresh.pop_front().or_else(|| self.retries.pop_front())
+        }
+    }
+
+    fn push_front(&mut self, index: u32) {
+        let is_fresh = self
+            .entries
+            .get(index as usize)
+            .and_then(Option::as_ref)
+            .is_some_and(|entry| entry.progress.schedule_step == 0);
+        if is_fresh { &mut self.fresh } else { &mut self.retries }.push_front(index);
+    }
+
+    /// When to ask again although no outcome arrived: the wait for the gate or the limiter, if one of them is what
+    /// holds things up.
+    #[must_use]
+    pub fn next_wakeup(&self, now: Now) -> Option<Duration> {
+        if self.is_paused
+            || self.in_flight >= self.allowance
+            || (self.fresh.is_empty() && self.retries.is_empty())
+        {
+            return None;
+        }
+        let gate_ns = match self.gate.admission(now.mono_ns) {
+            Admission::Free | Admission::Probe => 0,
+            Admission::Wait { until_ns } => until_ns,
+            Admission::WaitForProbe => return None,
+        };
+        let at_ns = gate_ns.max(self.limited_until_ns);
+        Some(Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)))
+    }
+
+    /// An attempt ended. Call once for each [`Step::Start`]; `None` when the slot holds no attempt in flight (a
+    /// caller's mistake, ignored).
+    pub fn handle_outcome(
+        &mut self,
+        slot: Slot,
+        outcome: Outcome,
+        now: Now,
+        rng: &mut dyn Rng,
+    ) -> Option<Verdict<T>> {
+        let is_probe = match self.entries.get(slot.0 as usize)?.as_ref()?.state {
+            State::InFlight { is_probe } => is_probe,
+            State::Ready => {
+                debug_assert!(false, "an outcome of an attempt that never began");
+                return None;
+            }
+        };
+        let entry = self.remove(slot)?;
+        self.in_flight -= 1;
+        let (fate, news) = match outcome {
+            Outcome::Delivered => (Fate::Delivered, self.note_success()),
+            Outcome::Permanent { class } => {
+                let reason = match class {
+                    crate::outcome::FailureClass::Gone => reason::GONE,
+                    crate::outcome::FailureClass::BlockedAddress => reason::BLOCKED_ADDRESS,
+                    _ => class.name(),
+                };
+                let news = if class == crate::outcome::FailureClass::Gone {
+                    WebhookNews::Gone
+                } else {
+                    self.note_void(is_probe, now)
+                };
+                (Fate::Dead { reason }, news)
+            }
+            Outcome::Retryable { class, not_before } => {
+                let news = if class.is_receivers_fault() {
+                    self.note_failure(is_probe, not_before, now)
+                } else {
+                    self.note_void(is_probe, now)
+                };
+                let next = backoff::next_after_failure(
+                    &self.policy.retry,
+                    entry.progress,
+                    now.unix_ms,
+                    not_before,
+                    rng,
+                );
+                let fate = match next {
+                    Next::RetryAt { due_ms, progress } => Fate::Retry { due_ms, progress },
+                    Next::Dead { reason } => Fate::Dead { reason },
+                };
+                (fate, news)
+            }
+        };
+        Some(Verdict { payload: entry.payload, progress: entry.progress, fate, news })
+    }
+
+    fn note_success(&mut self) -> WebhookNews {
+        if self.gate.handle_success() {
+            // Ramp up: one more attempt allowed per success, instead of a burst on a receiver just back.
+            self.allowance = self.policy.max_in_flight.min(2);
+            return WebhookNews::GateOpened;
+        }
+        if self.allowance < self.policy.max_in_flight {
+            self.allowance += 1;
+        }
+        WebhookNews::None
+    }
+
+    fn note_failure(&mut self, is_probe: bool, hint: Option<Duration>, now: Now) -> WebhookNews {
+        let was_shut = matches!(self.gate.state(), GateState::Shut { .. });
+        self.gate.handle_failure(&self.gate_policy, now, is_probe, hint);
+        let failing_for_ms =
+            self.gate.failing_since_ms().map_or(0, |since| now.unix_ms.saturating_sub(since));
+        if u128::from(failing_for_ms) >= self.gate_policy.disable_after.as_millis() {
+            return WebhookNews::FailingTooLong;
+        }
+        match self.gate.state() {
+            GateState::Shut { until_ns, .. } if !was_shut => {
+                WebhookNews::GateShut(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns)))
+            }
+            _ => WebhookNews::None,
+        }
+    }
+
+    fn note_void(&mut self, is_probe: bool, now: Now) -> WebhookNews {
+        if is_probe {
+            self.gate.handle_probe_void(&self.gate_policy, now);
+        }
+        WebhookNews::None
+    }
+
+    /// Takes an expired or unwanted delivery out; `None` when it is in flight or gone.
+    pub fn expire(&mut self, slot: Slot) -> Option<(T, Progress)> {
+        match self.entries.get(slot.0 as usize)?.as_ref()?.state {
+            State::Ready => self.remove(slot).map(|entry| (entry.payload, entry.progress)),
+            State::InFlight { .. } => None,
+        }
+    }
+
+    /// Takes out everything that is ready, for a webhook that is deleted or gone.
+    pub fn drain_ready(&mut self) -> Vec<(T, Progress)> {
+        let mut slots: Vec<u32> = self.fresh.drain(..).collect();
+        slots.extend(self.retries.drain(..));
+        slots
+            .into_iter()
+            .filter_map(|index| self.remove(Slot(index)).map(|e| (e.payload, e.progress)))
+            .collect()
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<Entry<T>> {
+        let entry = self.entries.get_mut(slot.0 as usize)?.take();
+        if entry.is_some() {
+            self.free.push(slot.0);
+        }
+        entry
+    }
+
+    /// What was handed in with a delivery.
+    #[must_use]
+    pub fn payload(&self, slot: Slot) -> Option<&T> {
+        self.entries.get(slot.0 as usize)?.as_ref().map(|entry| &entry.payload)
+    }
+
+    /// The same, to change.
+    pub fn payload_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.entries.get_mut(slot.0 as usize)?.as_mut().map(|entry| &mut entry.payload)
+    }
+
+    /// Attempts in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        usize::from(self.in_flight)
+    }
+
+    /// Deliveries ready to be attempted.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.fresh.len() + self.retries.len()
+    }
+
+    /// Everything it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.ready() + self.in_flight()
+    }
+
+    /// The gate, for health and tests.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn policy(&self) -> &DeliveryPolicy {
+        &self.policy
+    }
+}
+
+#[cfg(test)]
+mod tests;
