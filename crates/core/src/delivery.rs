@@ -75,6 +75,8 @@ pub mod reason {
     pub const INVALID_EVENT: &str = "invalid_event";
     /// Its record in the store is damaged.
     pub const DAMAGED: &str = "damaged_record";
+    /// Skipped: the webhook's format was changed, and gives fewer bodies of the event now.
+    pub const FORMAT_CHANGED: &str = "format_changed";
     /// The webhook was deleted.
     pub const DELETED: &str = "webhook_deleted";
 }

@@ -124,7 +124,7 @@ pub struct WebhookNo(pub u32);
 pub struct ChannelNo(pub u32);
 
 /// Place of an event in the store's log: assigned at commit, rising, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
 #[cfg(test)]

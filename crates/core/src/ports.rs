@@ -249,6 +249,12 @@ pub trait Store: Send + Sync {
     /// Counters.
     fn stats(&self) -> StoreStats;
 
+    /// Whether it takes writes now.
+    ///
+    /// # Errors
+    /// Why not.
+    fn health(&self) -> Result<(), StoreError>;
+
     /// Commits what is waiting and closes; completes when everything is on stable storage.
     fn close(&self) -> SendFuture<()>;
 }

@@ -28,6 +28,14 @@ pub struct Memory {
     limiter: Option<Limiter>,
 }
 
+impl Memory {
+    /// Whether forgetting it would change nothing.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.limiter.is_none() && self.gate == Gate::default()
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -1,0 +1,60 @@
+//! Why the engine refused a call.
+
+use fanfare_core::ports::StoreError;
+
+/// What went wrong, for callers to match on. Texts are for the caller; causes that are only for the log say so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// 404 `Channel not found`: unknown, or another account's.
+    #[error("Channel not found")]
+    UnknownChannel,
+    /// 404 `Webhook not found`.
+    #[error("Webhook not found")]
+    UnknownWebhook,
+    /// 404 `Account not found`.
+    #[error("Account not found")]
+    UnknownAccount,
+    /// 404 `Key not found`.
+    #[error("Key not found")]
+    UnknownKey,
+    /// 422: the account's role does not allow it.
+    #[error("This action requires ENTERPRISE role")]
+    RoleRequired,
+    /// 400: the text names the member and the limit.
+    #[error("{0}")]
+    Invalid(String),
+    /// 503 with `Retry-After`: nothing was written.
+    #[error("{message}")]
+    Unavailable {
+        /// For the caller.
+        message: String,
+        /// Seconds.
+        retry_after_s: u32,
+    },
+    /// 500: the text is for the log only.
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => {
+                EngineError::Unavailable { message: "the store is busy; try again".into(), retry_after_s: 1 }
+            }
+            StoreError::Full(_) => EngineError::Unavailable {
+                message: "the disk is full; events are refused until there is room".into(),
+                retry_after_s: 30,
+            },
+            StoreError::Backlog { waiting, limit } => EngineError::Unavailable {
+                message: format!("backlog of {waiting} deliveries reaches the limit of {limit}"),
+                retry_after_s: 30,
+            },
+            StoreError::Poisoned(_) => EngineError::Unavailable {
+                message: "the store stopped after a failed sync; an operator must restart it".into(),
+                retry_after_s: 60,
+            },
+            StoreError::Other(text) => EngineError::Internal(text),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The actor of one webhook: a shell around `fanfare_core::policy::delivery::Machine`.
+//!
+//! Owns: the webhook's window of deliveries, its connections, its machine (gate, limiter), the books of its rows on
+//! disk. Written by: mail in its inbox only. Survives its death: nothing here; what is owed is in the store, the gate
+//! and limiter of a sleeping one are kept beside the registry.
+//!
+//! Each wake-up does the same things in the same order (`pump`): read the inbox, settle what ended, begin what may
+//! begin, ask the store for more if there is room, plan the next wake-up. One clock reading serves all of it.
+
+use crate::attempt::{self, Attempt, AttemptEnd, Connections};
+use crate::catalog::WebhookShared;
+use crate::destination::destination;
+use crate::held::HeldBooks;
+use crate::inbox::{Inbox, RenderedNews, Wake};
+use crate::live::LiveEvent;
+use crate::worker::{Successes, WorkerShared};
+use actix::prelude::*;
+use bytes::Bytes;
+use fanfare_core::Now;
+use fanfare_core::delivery::{
+    AttemptRecord, Body, DeliveryKey, Ending, Origin, Owed, Progress, Rendered, Settlement, reason,
+};
+use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
+use fanfare_core::policy::delivery::{Fate, Machine, Memory, Slot, Step, WebhookNews};
+use fanfare_core::policy::gate::GateState;
+use fanfare_core::ports::{AttemptRequest, PageRequest};
+use fanfare_core::webhook::{FormatName, Webhook, WebhookStatus};
+use fanfare_signing::SigningKeys;
+use rand::RngExt;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+mod attempting;
+mod configuring;
+mod reading_on;
+mod resting;
+mod taking_in;
+
+/// Places in the mailbox: one wake-up waits at most (see `inbox`), the rest is slack.
+const MAILBOX: usize = 4;
+/// Bytes of events read from disk at once.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Deliveries read from disk at once.
+const PAGE_DELIVERIES: usize = 1024;
+/// Retries read from disk at once.
+const DUE_COUNT: usize = 64;
+/// No further retries are read while so many read ones have not ended.
+const DUE_HELD: usize = 16;
+/// Connections unused for so long are closed.
+const IDLE_CONNECTIONS: Duration = Duration::from_secs(30);
+/// After a failed read of the store, or when a plugin's or our own fault stopped the start.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A delivery in memory, before its bodies are known.
+#[derive(Debug)]
+struct Incoming {
+    live: Arc<LiveEvent>,
+    index: u32,
+    retried_part: Option<u16>,
+    settled_parts: Vec<u16>,
+    progress: Progress,
+    origin: Origin,
+}
+
+/// One body owed, as it travels through the machine.
+#[derive(Debug)]
+struct Payload {
+    live: Arc<LiveEvent>,
+    index: u32,
+    retried_part: Option<u16>,
+    part: u16,
+    part_count: u16,
+    rendered: Arc<Rendered>,
+}
+
+impl Payload {
+    fn body(&self) -> Option<&Body> {
+        match &*self.rendered {
+            Rendered::Bodies(bodies) => bodies.get(usize::from(self.part)),
+            _ => None,
+        }
+    }
+}
+
+/// What the actor knows of its webhook's settings; replaced whole on a change.
+struct Config {
+    webhook: Webhook,
+    id_text: String,
+    keys: Option<SigningKeys>,
+    /// When the previous key stops being valid, Unix ms.
+    overlap_until_ms: Option<u64>,
+    connections: Rc<Connections>,
+    timeout: Duration,
+}
+
+/// What is done with what is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mode {
+    Deliver,
+    /// Everything owed ends so, without an attempt: the webhook is gone (dead letters) or deleted (dropped).
+    GiveUp(GiveUp),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GiveUp {
+    Gone,
+    Deleted,
+}
+
+/// The actor.
+pub(crate) struct WebhookActor {
+    worker: Rc<WorkerShared>,
+    shared: Arc<WebhookShared>,
+    inbox: Rc<Inbox>,
+    config: Option<Config>,
+    mode: Mode,
+    machine: Option<Machine<Payload>>,
+    books: HeldBooks,
+    /// Deliveries whose plugin rendering is under way, by ticket.
+    rendering: HashMap<u64, Incoming>,
+    next_ticket: u64,
+    /// When the first retry on disk is due, Unix ms.
+    next_due_ms: u64,
+    last_active_ns: u64,
+    /// After a failed read: not before.
+    not_before_ns: u64,
+    timer: Option<(SpawnHandle, u64)>,
+    has_lost_memory: bool,
+    is_stopping: bool,
+}
+
+impl WebhookActor {
+    pub(crate) fn start_new(
+        worker: Rc<WorkerShared>,
+        shared: Arc<WebhookShared>,
+        inbox: Rc<Inbox>,
+        has_lost_memory: bool,
+    ) {
+        let now = worker.clock.now();
+        let mut books = HeldBooks::default();
+        if shared.is_behind() {
+            books.handle_news(true);
+        }
+        let actor = WebhookActor {
+            next_due_ms: shared.next_due_ms.load(Ordering::Relaxed),
+            worker,
+            shared,
+            inbox: Rc::clone(&inbox),
+            config: None,
+            mode: Mode::Deliver,
+            machine: None,
+            books,
+            rendering: HashMap::new(),
+            next_ticket: 0,
+            last_active_ns: now.mono_ns,
+            not_before_ns: 0,
+            timer: None,
+            has_lost_memory,
+            is_stopping: false,
+        };
+        let addr = actor.start();
+        inbox.connect(addr.recipient());
+        inbox.wake();
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let now = self.worker.clock.now();
+        let is_unread = self.config.is_none() && self.mode == Mode::Deliver;
+        if (is_unread || self.inbox.is_reconfigured()) && now.mono_ns >= self.not_before_ns && self.load(now)
+        {
+            self.inbox.clear_reconfigured();
+        }
+        if self.config.is_none() && self.mode == Mode::Deliver {
+            // What is unread stays in the inbox, bounded by the window, until the webhook can be read.
+            return self.set_timer(self.not_before_ns, now, ctx);
+        }
+        if std::mem::take(&mut self.has_lost_memory) {
+            self.recover_memory();
+        }
+        let unread = self.inbox.read();
+        if !unread.is_empty() {
+            self.last_active_ns = now.mono_ns;
+        }
+        if unread.is_parked_after {
+            self.books.handle_news(false);
+        }
+        if unread.is_parked_before {
+            self.books.handle_news(true);
+        }
+        for end in unread.ended {
+            self.handle_end(end, now);
+        }
+        for owed in unread.owed {
+            let progress = Progress::first(owed.live.event().accepted_at_ms);
+            self.take_in(
+                Incoming {
+                    live: owed.live,
+                    index: owed.index,
+                    retried_part: None,
+                    settled_parts: Vec::new(),
+                    progress,
+                    origin: Origin::Direct,
+                },
+                now,
+            );
+        }
+        for page in unread.pages {
+            self.handle_page(page, now);
+        }
+        for due in unread.due {
+            self.handle_due(due, now);
+        }
+        for news in unread.rendered {
+            self.handle_rendered(&news, now);
+        }
+        if let Mode::GiveUp(why) = self.mode {
+            self.give_up(why, now);
+        }
+        self.begin_attempts(now);
+        self.read_on(now);
+        if self.books.has_used_up() {
+            let used_up = self.books.take_used_up();
+            self.worker.outbox.drop_chunks(self.shared.no, used_up);
+        }
+        self.plan(now, ctx);
+    }
+
+    /// The actor before this one panicked: what had been handed to it in memory is put into the backlog index, and
+    /// read from there.
+    fn recover_memory(&mut self) {
+        self.shared.set_behind(true);
+        let parked = self.worker.store.park_all(self.shared.no);
+        let inbox = Rc::clone(&self.inbox);
+        let id = self.shared.id;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = parked.await {
+                tracing::error!(webhook = %id, %error, "cannot recover what a webhook was owed; a restart will");
+            }
+            inbox.write(|unread| unread.is_parked_before = true);
+        });
+    }
+}
+
+/// `<eventId>-<webhookId>[-part]` without the formatting machinery: this runs once per attempt.
+fn delivery_id_bytes(event_id: &str, webhook_id: &str, part: u16) -> Bytes {
+    let mut id = Vec::with_capacity(event_id.len() + webhook_id.len() + 7);
+    id.extend_from_slice(event_id.as_bytes());
+    id.push(b'-');
+    id.extend_from_slice(webhook_id.as_bytes());
+    if part > 0 {
+        id.push(b'-');
+        id.extend_from_slice(part.to_string().as_bytes());
+    }
+    Bytes::from(id)
+}
+
+impl Actor for WebhookActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Wake> for WebhookActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+}
+
+impl Drop for WebhookActor {
+    fn drop(&mut self) {
+        if !self.is_stopping && std::thread::panicking() {
+            let (worker, shared) = (Rc::clone(&self.worker), Arc::clone(&self.shared));
+            tokio::task::spawn_local(async move { worker.handle_death(&shared) });
+        }
+    }
+}

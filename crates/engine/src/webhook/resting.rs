@@ -1,0 +1,93 @@
+//! When to wake up again, and when to sleep.
+
+use super::*;
+
+impl WebhookActor {
+    pub(super) fn plan(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some(machine) = &self.machine else {
+            if matches!(self.mode, Mode::GiveUp(GiveUp::Deleted)) && self.books.len() == 0 {
+                self.stop(ctx);
+            }
+            return;
+        };
+        let is_idle = machine.held() == 0
+            && self.rendering.is_empty()
+            && self.books.len() == 0
+            && !self.books.is_reading()
+            && self.inbox.is_empty();
+        if matches!(self.mode, Mode::GiveUp(GiveUp::Deleted)) && is_idle {
+            return self.stop(ctx);
+        }
+        let mut at_ns = u64::MAX;
+        if let Some(wait) = machine.next_wakeup(now) {
+            at_ns = at_ns.min(now.after(wait.max(Duration::from_millis(1))).mono_ns);
+        }
+        let wants_more = self.books.cursor().is_some() && self.shared.is_enabled();
+        if !self.books.is_reading() && self.shared.is_enabled() {
+            if self.next_due_ms != u64::MAX && self.books.retries_held() < DUE_HELD {
+                let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
+                at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns);
+            }
+            if wants_more && is_idle {
+                at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns);
+            }
+        }
+        if self.worker.outbox.is_full() && machine.ready() > 0 {
+            at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns);
+        }
+        let idle_ns = now.mono_ns.saturating_sub(self.last_active_ns);
+        if machine.in_flight() == 0
+            && idle_ns >= IDLE_CONNECTIONS.as_nanos() as u64
+            && let Some(config) = &self.config
+        {
+            config.connections.close_idle();
+        }
+        let sleep_ns = self.worker.idle_sleep.as_nanos() as u64;
+        let may_sleep = !self.shared.is_enabled() || (!wants_more && !self.shared.is_behind());
+        if is_idle && may_sleep && self.shared.queued() == 0 && idle_ns >= sleep_ns {
+            return self.sleep(ctx);
+        }
+        let idle_at_ns =
+            self.last_active_ns.saturating_add(if idle_ns < IDLE_CONNECTIONS.as_nanos() as u64 {
+                (IDLE_CONNECTIONS.as_nanos() as u64).min(sleep_ns)
+            } else {
+                sleep_ns
+            });
+        at_ns = at_ns.min(idle_at_ns.max(now.after(Duration::from_secs(1)).mono_ns));
+        self.set_timer(at_ns, now, ctx);
+    }
+
+    /// One timer; an earlier one that stands already is left to fire and plan anew.
+    pub(super) fn set_timer(&mut self, at_ns: u64, now: Now, ctx: &mut Context<Self>) {
+        if let Some((handle, set_ns)) = self.timer {
+            if set_ns <= at_ns && set_ns > now.mono_ns {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let wait = Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)).max(Duration::from_millis(1));
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.pump(ctx);
+        });
+        self.timer = Some((handle, at_ns));
+    }
+
+    pub(super) fn sleep(&mut self, ctx: &mut Context<Self>) {
+        if let Some(machine) = self.machine.take() {
+            let memory = machine.into_memory();
+            *self.shared.memory.lock() = (!memory.is_at_rest()).then(|| Box::new(memory));
+        }
+        self.shared.next_due_ms.store(self.next_due_ms, Ordering::Relaxed);
+        if self.next_due_ms != u64::MAX {
+            self.worker.wake_at(self.next_due_ms, self.shared.no);
+        }
+        self.stop(ctx);
+    }
+
+    pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.is_stopping = true;
+        self.worker.forget(self.shared.no);
+        ctx.stop();
+    }
+}
