@@ -1,0 +1,75 @@
+//! What tests need beside the toolchain: the `openssl` program, and Python with the library that receivers use to
+//! verify Standard Webhooks. Both check signatures that our own code made.
+
+use crate::steps::run;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The library, pinned: a new one is a change of its own.
+const STANDARD_WEBHOOKS: &str = "standardwebhooks==1.1.0";
+
+/// Makes everything ready; does nothing that was done before.
+pub(crate) fn run_all(top: &Path) -> Result<(), String> {
+    openssl(top)?;
+    python(top)
+}
+
+fn is_there(program: &Path, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+fn openssl(top: &Path) -> Result<(), String> {
+    let program = Path::new("openssl");
+    if is_there(program, &["version"]) {
+        return Ok(());
+    }
+    apt(top, "openssl")?;
+    if is_there(program, &["version"]) { Ok(()) } else { Err("openssl is not there: install it".into()) }
+}
+
+/// `target/test-venv`, where tests look for it.
+fn python(top: &Path) -> Result<(), String> {
+    let folder = target(top).join("test-venv");
+    let python = folder.join("bin/python");
+    let library = "import standardwebhooks, importlib.metadata as m; \
+                   print('standardwebhooks==' + m.version('standardwebhooks'))";
+    let has_library = |python: &Path| {
+        Command::new(python)
+            .args(["-c", library])
+            .output()
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == STANDARD_WEBHOOKS)
+    };
+    if has_library(&python) {
+        return Ok(());
+    }
+    let folder_text = folder.to_string_lossy();
+    if run(top, "python3", &["-m", "venv", "--clear", &folder_text], &[]).is_err() {
+        apt(top, "python3-venv")?;
+        run(top, "python3", &["-m", "venv", "--clear", &folder_text], &[])?;
+    }
+    let python_text = python.to_string_lossy();
+    run(
+        top,
+        &python_text,
+        &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", STANDARD_WEBHOOKS],
+        &[],
+    )?;
+    if has_library(&python) {
+        Ok(())
+    } else {
+        Err(format!("{STANDARD_WEBHOOKS} is not usable after its install"))
+    }
+}
+
+/// Installs a Debian package where that is possible; elsewhere says what to install.
+fn apt(top: &Path, package: &str) -> Result<(), String> {
+    let quiet = [("DEBIAN_FRONTEND", "noninteractive")];
+    run(top, "apt-get", &["update", "-q"], &quiet)
+        .and_then(|()| run(top, "apt-get", &["install", "-qy", package], &quiet))
+        .map_err(|why| format!("{package} is needed and could not be installed: {why}"))
+}
+
+/// Cargo's target directory.
+fn target(top: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), |folder| top.join(folder))
+}
