@@ -11,6 +11,7 @@ use crate::delivery::{Progress, reason};
 use crate::outcome::Outcome;
 use crate::policy::backoff::{self, Next};
 use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
+use crate::policy::key_order::{KeyOrder, KeyPlace, Turn};
 use crate::policy::rate_limit::Limiter;
 use crate::webhook::DeliveryPolicy;
 use rand::Rng;
@@ -87,6 +88,15 @@ pub enum WebhookNews {
     FailingTooLong,
 }
 
+/// A delivery on its way out of the machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Leaving<T> {
+    /// What was handed in with it.
+    pub payload: T,
+    /// Where it stands.
+    pub progress: Progress,
+}
+
 /// The machine's answer to an outcome.
 #[derive(Debug)]
 pub struct Verdict<T> {
@@ -98,12 +108,33 @@ pub struct Verdict<T> {
     pub fate: Fate,
     /// What it says of the webhook.
     pub news: WebhookNews,
+    /// Deliveries of the same key that were behind it and must wait in the store as long as it does: none of them
+    /// was attempted, so each keeps its progress.
+    pub behind: Vec<Leaving<T>>,
+}
+
+/// What becomes of a delivery handed in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken<T> {
+    /// The machine has it.
+    In(Slot),
+    /// An earlier one of its key waits in the store until then: it must wait there too.
+    Back {
+        /// The delivery.
+        leaving: Leaving<T>,
+        /// Unix ms.
+        due_ms: u64,
+    },
 }
 
 #[derive(Debug)]
 enum State {
     Ready,
-    InFlight { is_probe: bool },
+    /// Behind an earlier one of its key.
+    BehindKey,
+    InFlight {
+        is_probe: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -111,6 +142,8 @@ struct Entry<T> {
     payload: T,
     progress: Progress,
     state: State,
+    /// With `ordering: KEY`.
+    place: Option<KeyPlace>,
 }
 
 /// The machine. `T` is whatever the caller wants to get back with a delivery.
@@ -134,6 +167,8 @@ pub struct Machine<T> {
     is_retry_next: bool,
     /// Since the limiter was asked in vain: do not ask before.
     limited_until_ns: u64,
+    order: KeyOrder,
+    behind_key: usize,
 }
 
 impl<T> Machine<T> {
@@ -154,6 +189,8 @@ impl<T> Machine<T> {
             retries: VecDeque::new(),
             is_retry_next: false,
             limited_until_ns: 0,
+            order: KeyOrder::default(),
+            behind_key: 0,
         };
         machine.fit_limiter(now);
         machine
@@ -195,23 +232,61 @@ impl<T> Machine<T> {
         self.allowance = self.policy.max_in_flight;
     }
 
-    /// Takes a delivery in.
-    pub fn handle_owed(&mut self, payload: T, progress: Progress) -> Slot {
-        let entry = Entry { payload, progress, state: State::Ready };
-        let index = match self.free.pop() {
-            Some(index) => {
-                if let Some(place) = self.entries.get_mut(index as usize) {
-                    *place = Some(entry);
-                }
-                index
-            }
-            None => {
-                self.entries.push(Some(entry));
-                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-            }
+    /// At start, with `ordering: KEY`: a delivery of this key waits in the retry table.
+    pub fn learn_key(&mut self, place: KeyPlace, due_ms: u64) {
+        self.order.learn(place.key, place.id, due_ms);
+    }
+
+    /// Takes a delivery in. `place`: its key, with `ordering: KEY`; those of one key must come in the order of events.
+    pub fn handle_owed(&mut self, payload: T, progress: Progress, place: Option<KeyPlace>) -> Taken<T> {
+        let index = self.insert(Entry { payload, progress, state: State::Ready, place });
+        let Some(place) = place else {
+            self.make_ready(index);
+            return Taken::In(Slot(index));
         };
-        if progress.schedule_step == 0 { &mut self.fresh } else { &mut self.retries }.push_back(index);
-        Slot(index)
+        match self.order.admit(place, index) {
+            Turn::Head => self.make_ready(index),
+            Turn::Waits => {
+                self.behind_key += 1;
+                if let Some(Some(entry)) = self.entries.get_mut(index as usize) {
+                    entry.state = State::BehindKey;
+                }
+            }
+            Turn::Back { due_ms } => {
+                if let Some(entry) = self.remove(Slot(index)) {
+                    let leaving = Leaving { payload: entry.payload, progress: entry.progress };
+                    return Taken::Back { leaving, due_ms };
+                }
+            }
+        }
+        Taken::In(Slot(index))
+    }
+
+    fn insert(&mut self, entry: Entry<T>) -> u32 {
+        if let Some(index) = self.free.pop() {
+            if let Some(place) = self.entries.get_mut(index as usize) {
+                *place = Some(entry);
+            }
+            return index;
+        }
+        self.entries.push(Some(entry));
+        u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn make_ready(&mut self, index: u32) {
+        let Some(Some(entry)) = self.entries.get_mut(index as usize) else { return };
+        entry.state = State::Ready;
+        if entry.progress.schedule_step == 0 { &mut self.fresh } else { &mut self.retries }.push_back(index);
+    }
+
+    /// What was the head of its key is delivered or dead: the next one's turn.
+    fn end_of_key(&mut self, place: Option<KeyPlace>) {
+        if let Some(place) = place
+            && let Some(next) = self.order.end_head(place.key)
+        {
+            self.behind_key -= 1;
+            self.make_ready(next);
+        }
     }
 
     /// The next thing to do, or `None` when nothing can begin now.
@@ -303,7 +378,7 @@ impl<T> Machine<T> {
     ) -> Option<Verdict<T>> {
         let is_probe = match self.entries.get(slot.0 as usize)?.as_ref()?.state {
             State::InFlight { is_probe } => is_probe,
-            State::Ready => {
+            State::Ready | State::BehindKey => {
                 debug_assert!(false, "an outcome of an attempt that never began");
                 return None;
             }
@@ -345,7 +420,21 @@ impl<T> Machine<T> {
                 (fate, news)
             }
         };
-        Some(Verdict { payload: entry.payload, progress: entry.progress, fate, news })
+        let behind = match (fate, entry.place) {
+            (Fate::Retry { due_ms, .. }, Some(place)) => self.park_key(place, due_ms),
+            (_, place) => {
+                self.end_of_key(place);
+                Vec::new()
+            }
+        };
+        Some(Verdict { payload: entry.payload, progress: entry.progress, fate, news, behind })
+    }
+
+    fn park_key(&mut self, place: KeyPlace, due_ms: u64) -> Vec<Leaving<T>> {
+        let slots = self.order.park_head(place.key, place.id, due_ms);
+        self.behind_key -= slots.len();
+        let entries = slots.into_iter().filter_map(|index| self.remove(Slot(index)));
+        entries.map(|entry| Leaving { payload: entry.payload, progress: entry.progress }).collect()
     }
 
     fn note_success(&mut self) -> WebhookNews {
@@ -383,22 +472,34 @@ impl<T> Machine<T> {
         WebhookNews::None
     }
 
-    /// Takes an expired or unwanted delivery out; `None` when it is in flight or gone.
-    pub fn expire(&mut self, slot: Slot) -> Option<(T, Progress)> {
+    /// Takes an expired delivery out; `None` when it is in flight or gone.
+    pub fn expire(&mut self, slot: Slot) -> Option<Leaving<T>> {
         match self.entries.get(slot.0 as usize)?.as_ref()?.state {
-            State::Ready => self.remove(slot).map(|entry| (entry.payload, entry.progress)),
-            State::InFlight { .. } => None,
+            State::Ready => {
+                let entry = self.remove(slot)?;
+                self.end_of_key(entry.place);
+                Some(Leaving { payload: entry.payload, progress: entry.progress })
+            }
+            State::BehindKey | State::InFlight { .. } => None,
         }
     }
 
-    /// Takes out everything that is ready, for a webhook that is deleted or gone.
-    pub fn drain_ready(&mut self) -> Vec<(T, Progress)> {
-        let mut slots: Vec<u32> = self.fresh.drain(..).collect();
-        slots.extend(self.retries.drain(..));
-        slots
-            .into_iter()
-            .filter_map(|index| self.remove(Slot(index)).map(|e| (e.payload, e.progress)))
-            .collect()
+    /// Takes out everything that is not in flight, for a webhook that is deleted or gone.
+    pub fn drain_ready(&mut self) -> Vec<Leaving<T>> {
+        self.fresh.clear();
+        self.retries.clear();
+        self.order.clear();
+        self.behind_key = 0;
+        let mut drained = Vec::new();
+        for (index, place) in (0_u32..).zip(&mut self.entries) {
+            if place.as_ref().is_some_and(|entry| !matches!(entry.state, State::InFlight { .. }))
+                && let Some(entry) = place.take()
+            {
+                self.free.push(index);
+                drained.push(Leaving { payload: entry.payload, progress: entry.progress });
+            }
+        }
+        drained
     }
 
     fn remove(&mut self, slot: Slot) -> Option<Entry<T>> {
@@ -432,10 +533,16 @@ impl<T> Machine<T> {
         self.fresh.len() + self.retries.len()
     }
 
-    /// Everything it holds.
+    /// Everything it holds: ready, in flight, or behind an earlier one of its key.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.ready() + self.in_flight()
+        self.ready() + self.in_flight() + self.behind_key
+    }
+
+    /// Keys that have something waiting or in flight.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.order.len()
     }
 
     /// The gate, for health and tests.

@@ -1,9 +1,10 @@
 //! Pure rules of delivery. Each takes `now` (and `rng` where it draws) as arguments, holds no clock, awaits nothing.
 //!
 //! [`delivery`] is the machine of one webhook and drives the others: [`backoff`] plans waits, [`gate`] says whether
-//! the webhook may be attempted now, [`rate_limit`] how often.
+//! the webhook may be attempted now, [`rate_limit`] how often, [`key_order`] in which order within a key.
 
 pub mod backoff;
 pub mod delivery;
 pub mod gate;
+pub mod key_order;
 pub mod rate_limit;

@@ -1,6 +1,7 @@
 //! Attempts: begun as the machine says, settled when they end.
 
 use super::*;
+use fanfare_core::policy::delivery::Leaving;
 
 impl WebhookActor {
     pub(super) fn begin_attempts(&mut self, now: Now) {
@@ -16,7 +17,7 @@ impl WebhookActor {
                 None => return,
                 Some(Step::Start { slot, attempt_number }) => self.begin(slot, attempt_number, now),
                 Some(Step::Expire { slot }) => {
-                    if let Some((payload, progress)) = machine.expire(slot) {
+                    if let Some(Leaving { payload, progress }) = machine.expire(slot) {
                         self.worker.metrics.dead.add(1);
                         let ending = Ending::Dead { reason: reason::EXPIRED.to_owned(), progress };
                         self.settle(&payload, ending, None, now);
@@ -160,7 +161,7 @@ impl WebhookActor {
 
     pub(super) fn give_up(&mut self, why: GiveUp, now: Now) {
         let ready = self.machine.as_mut().map(Machine::drain_ready).unwrap_or_default();
-        for (payload, progress) in ready {
+        for Leaving { payload, progress } in ready {
             let ending = self.given_up(why, progress);
             self.settle(&payload, ending, None, now);
         }

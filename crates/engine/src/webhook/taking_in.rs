@@ -84,7 +84,7 @@ impl WebhookActor {
                 part_count,
                 rendered: Arc::clone(&rendered),
             };
-            machine.handle_owed(payload, incoming.progress);
+            machine.handle_owed(payload, incoming.progress, None);
         }
     }
 

@@ -41,7 +41,7 @@ fn started(machine: &mut Machine<u32>, now: Now) -> Vec<(u32, Slot)> {
 fn no_more_than_max_in_flight_begin() {
     let mut machine = machine(policy(2));
     for payload in 0..3 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms));
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let begun = started(&mut machine, T0);
     assert_eq!(begun.iter().map(|b| b.0).collect::<Vec<_>>(), [0, 1]);
@@ -56,8 +56,8 @@ fn fresh_and_retried_take_turns() {
     let mut machine = machine(policy(6));
     let retried = Progress { attempt_number: 2, schedule_step: 1, owed_since_ms: T0.unix_ms };
     for payload in 0..3 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms));
-        machine.handle_owed(100 + payload, retried);
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+        machine.handle_owed(100 + payload, retried, None);
     }
     let order: Vec<u32> = started(&mut machine, T0).into_iter().map(|b| b.0).collect();
     assert_eq!(order, [0, 100, 1, 101, 2, 102]);
@@ -67,7 +67,7 @@ fn fresh_and_retried_take_turns() {
 fn a_failure_waits_by_schedule_and_the_last_is_dead() {
     let retry = RetryPolicy { schedule_seconds: vec![10], max_age_seconds: 1000 };
     let mut machine = machine(DeliveryPolicy { retry, ..policy(1) });
-    machine.handle_owed(7, Progress::first(T0.unix_ms));
+    machine.handle_owed(7, Progress::first(T0.unix_ms), None);
     let (_, slot) = started(&mut machine, T0)[0];
     let verdict =
         machine.handle_outcome(slot, failed(FailureClass::Timeout), T0, &mut rng()).expect("in flight");
@@ -76,7 +76,7 @@ fn a_failure_waits_by_schedule_and_the_last_is_dead() {
     assert_eq!((progress.attempt_number, progress.schedule_step), (2, 1));
     assert_eq!(machine.held(), 0);
 
-    machine.handle_owed(7, progress);
+    machine.handle_owed(7, progress, None);
     let Some(Step::Start { slot, attempt_number: 2 }) = machine.next_step(ms(12_000)) else {
         panic!("attempt 2")
     };
@@ -89,7 +89,7 @@ fn a_failure_waits_by_schedule_and_the_last_is_dead() {
 fn the_gate_holds_everything_back_and_probes_once() {
     let mut machine = machine(policy(8));
     for payload in 0..20 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms));
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let begun = started(&mut machine, T0);
     assert_eq!(begun.len(), 8);
@@ -118,12 +118,12 @@ fn the_gate_holds_everything_back_and_probes_once() {
 #[test]
 fn a_waiting_gate_uses_up_no_attempt() {
     let mut machine = machine(policy(1));
-    machine.handle_owed(0, Progress::first(T0.unix_ms));
+    machine.handle_owed(0, Progress::first(T0.unix_ms), None);
     let (_, slot) = started(&mut machine, T0)[0];
     let hint =
         Outcome::Retryable { class: FailureClass::Throttled, not_before: Some(Duration::from_secs(60)) };
     machine.handle_outcome(slot, hint, T0, &mut rng());
-    machine.handle_owed(1, Progress::first(T0.unix_ms));
+    machine.handle_owed(1, Progress::first(T0.unix_ms), None);
     assert_eq!(machine.next_step(ms(59_999)), None);
     assert!(matches!(machine.next_step(ms(60_000)), Some(Step::Start { attempt_number: 1, .. })));
 }
@@ -131,7 +131,7 @@ fn a_waiting_gate_uses_up_no_attempt() {
 #[test]
 fn gone_kills_the_delivery_and_tells_of_the_webhook() {
     let mut machine = machine(policy(1));
-    machine.handle_owed(0, Progress::first(T0.unix_ms));
+    machine.handle_owed(0, Progress::first(T0.unix_ms), None);
     let (_, slot) = started(&mut machine, T0)[0];
     let gone = Outcome::Permanent { class: FailureClass::Gone };
     let verdict = machine.handle_outcome(slot, gone, T0, &mut rng()).expect("in flight");
@@ -142,7 +142,7 @@ fn gone_kills_the_delivery_and_tells_of_the_webhook() {
 fn our_own_faults_do_not_shut_the_gate() {
     let mut machine = machine(policy(1));
     for payload in 0..10 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms));
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
         let (_, slot) = started(&mut machine, T0)[0];
         machine.handle_outcome(slot, failed(FailureClass::Render), T0, &mut rng());
     }
@@ -156,7 +156,7 @@ fn five_days_without_a_success_disable() {
     let mut news = Vec::new();
     for wait in [Duration::ZERO, five_days - Duration::from_millis(1), five_days] {
         let now = T0.after(wait);
-        machine.handle_owed(0, Progress::first(now.unix_ms));
+        machine.handle_owed(0, Progress::first(now.unix_ms), None);
         let (_, slot) = started(&mut machine, now)[0];
         let verdict =
             machine.handle_outcome(slot, failed(FailureClass::Status), now, &mut rng()).expect("in flight");
@@ -168,7 +168,7 @@ fn five_days_without_a_success_disable() {
 #[test]
 fn paused_begins_nothing_and_goes_on_after() {
     let mut machine = machine(policy(4));
-    machine.handle_owed(0, Progress::first(T0.unix_ms));
+    machine.handle_owed(0, Progress::first(T0.unix_ms), None);
     machine.set_paused(true);
     assert_eq!((machine.next_step(T0), machine.next_wakeup(T0)), (None, None));
     machine.set_paused(false);
@@ -178,9 +178,9 @@ fn paused_begins_nothing_and_goes_on_after() {
 #[test]
 fn too_old_is_expired_before_it_is_attempted() {
     let mut machine = machine(policy(1));
-    machine.handle_owed(3, Progress::first(T0.unix_ms - 432_000_001));
+    machine.handle_owed(3, Progress::first(T0.unix_ms - 432_000_001), None);
     let Some(Step::Expire { slot }) = machine.next_step(T0) else { panic!("must expire") };
-    assert_eq!(machine.expire(slot).map(|e| e.0), Some(3));
+    assert_eq!(machine.expire(slot).map(|e| e.payload), Some(3));
     assert_eq!(machine.held(), 0);
 }
 
@@ -189,15 +189,53 @@ fn the_limiter_survives_sleep() {
     let limited = DeliveryPolicy { rate_limit: Some(RateLimit { per_second: 1.0, burst: 1 }), ..policy(4) };
     let mut machine = machine(limited.clone());
     for payload in 0..2 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms));
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let begun = started(&mut machine, T0);
     assert_eq!(begun.len(), 1);
     assert_eq!(machine.next_wakeup(T0), Some(Duration::from_secs(1)));
     let mut again = Machine::new(limited, GatePolicy::default(), machine.into_memory(), ms(500));
-    again.handle_owed(1, Progress::first(T0.unix_ms));
+    again.handle_owed(1, Progress::first(T0.unix_ms), None);
     assert_eq!(again.next_step(ms(500)), None);
     assert_eq!(started(&mut again, ms(1000)).len(), 1);
+}
+
+fn keyed(seq: u64, is_from_disk: bool) -> Option<KeyPlace> {
+    let id = crate::delivery::DeliveryKey { seq: crate::Seq(seq), part: 0 };
+    Some(KeyPlace { key: 1, id, is_from_disk })
+}
+
+#[test]
+fn of_one_key_one_is_in_flight_and_a_failed_one_holds_the_rest() {
+    let mut machine = machine(policy(8));
+    for seq in 0..3 {
+        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), false));
+    }
+    machine.handle_owed(9, Progress::first(T0.unix_ms), None);
+    let begun = started(&mut machine, T0);
+    assert_eq!(begun.iter().map(|b| b.0).collect::<Vec<_>>(), [0, 9], "D5");
+    let verdict =
+        machine.handle_outcome(begun[0].1, failed(FailureClass::Status), T0, &mut rng()).expect("in flight");
+    let Fate::Retry { due_ms, progress } = verdict.fate else { panic!("{:?}", verdict.fate) };
+    assert_eq!(
+        verdict.behind.iter().map(|b| (b.payload, b.progress.attempt_number)).collect::<Vec<_>>(),
+        [(1, 1), (2, 1)]
+    );
+    assert_eq!(
+        machine.handle_owed(3, Progress::first(T0.unix_ms), keyed(3, false)),
+        Taken::Back { leaving: Leaving { payload: 3, progress: Progress::first(T0.unix_ms) }, due_ms }
+    );
+    machine.handle_owed(0, progress, keyed(0, true));
+    for seq in 1..4 {
+        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), true));
+    }
+    let mut order = Vec::new();
+    while let Some((payload, slot)) = started(&mut machine, ms(7000)).pop() {
+        order.push(payload);
+        machine.handle_outcome(slot, Outcome::Delivered, ms(7000), &mut rng());
+    }
+    assert_eq!(order, [0, 1, 2, 3]);
+    assert_eq!((machine.keys(), machine.in_flight()), (0, 1));
 }
 
 #[derive(Clone, Debug)]
@@ -232,7 +270,7 @@ proptest! {
         for act in acts {
             match act {
                 Act::Owe => {
-                    machine.handle_owed(next, Progress::first(now.unix_ms));
+                    machine.handle_owed(next, Progress::first(now.unix_ms), None);
                     next += 1;
                 }
                 Act::Step => match machine.next_step(now) {
@@ -244,7 +282,7 @@ proptest! {
                         prop_assert!(flying.len() <= usize::from(max_in_flight), "D7");
                     }
                     Some(Step::Expire { slot }) => {
-                        let (payload, _) = machine.expire(slot).expect("expired is there");
+                        let payload = machine.expire(slot).expect("expired is there").payload;
                         prop_assert!(ended.insert(payload));
                     }
                     None => {}
