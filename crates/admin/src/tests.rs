@@ -1,0 +1,8 @@
+//! The whole API against a real engine on doubles of its ports.
+
+mod harness;
+mod ingest;
+mod operator;
+mod order;
+mod socket;
+mod webhooks;
