@@ -1,2 +1,38 @@
-//! The binary `fanfare`.
-fn main() {}
+//! The binary `fanfare`: command line, configuration, wiring, signals, drain.
+//!
+//! What it is: the one place where the parts meet. [`cli`] reads the command line; each command is a module of its
+//! name.
+//!
+//! What it is not: it decides nothing about deliveries. Rules live in `fanfare_core::policy`, actors in
+//! `fanfare_engine`, bytes on disk in `fanfare_store`.
+//!
+//! Where to start: [`cli::Command`].
+//!
+//! Invariants: only [`clock`] looks at a clock; every failure ends in one of the codes of [`exit`]; secrets come from
+//! flags, files or the environment, and are printed only where a person asked for a new one.
+
+mod cli;
+mod client;
+mod clock;
+mod exit;
+mod listen;
+mod render;
+mod send;
+mod signature;
+mod verify;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("fanfare: {failure}");
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line.
+
+use crate::exit::Failure;
+use crate::{listen, render, send, verify};
+use clap::{Parser, Subcommand};
+
+/// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
+#[derive(Parser, Debug)]
+#[command(name = "fanfare", version, after_help = ROOT_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const ROOT_HELP: &str = "\
+Examples:
+  fanfare listen
+  fanfare render --format Z_API events.ndjson
+
+Exit codes:
+  0  done
+  1  the work failed: a signature did not verify, an event was rejected, a delivery is missing
+  2  a flag, a setting or the input cannot be used
+  3  the server cannot be reached, or it refused
+  4  the data directory, the store or the master key cannot be used
+  5  the address to listen on cannot be had";
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Receive deliveries: check signatures, print events; answer slowly, fail or refuse on request
+    #[command(after_help = "\
+Examples:
+  fanfare listen --secret whsec_...
+  fanfare listen --listen 127.0.0.1:9100 --fail-share 0.1 --delay-ms 50 --quiet")]
+    Listen(listen::ListenArgs),
+    /// Push events from a file (NDJSON) to a server
+    #[command(after_help = "\
+Examples:
+  fanfare send events.ndjson --url http://127.0.0.1:8080 --key KEY
+  zcat events.gz | fanfare send - --channel my-channel")]
+    Send(send::SendArgs),
+    /// Render events offline: per input line one output line, a JSON array of the bodies
+    #[command(after_help = "\
+Examples:
+  fanfare render --format Z_API events.ndjson
+  fanfare render --format Z_API --explain - < events.ndjson")]
+    Render(render::RenderArgs),
+    /// Check one request's signatures: headers as flags, the body on standard input
+    #[command(after_help = "\
+Examples:
+  fanfare verify --secret whsec_... -H 'webhook-id: ...' -H 'webhook-timestamp: ...' \\
+      -H 'webhook-signature: v1,...' < body.json
+  fanfare verify --secret 64HEXDIGITS --signature sha256=... < body.json")]
+    Verify(verify::VerifyArgs),
+}
+
+/// Carries out a command line.
+///
+/// # Errors
+/// Whatever the command says.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Listen(args) => block_on(listen::run(args)),
+        Command::Send(args) => block_on(send::run(args)),
+        Command::Render(args) => render::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    }
+}
+
+/// Two threads carry all of the binary's own asynchronous work; deliveries run on the engine's event loops.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::work(format!("cannot start an event loop: {error}")))?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_shows_an_example() {
+        let mut root = Cli::command();
+        root.build();
+        root.clone().debug_assert();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            if command.get_name() == "help" {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("fanfare "), "{} shows no example", command.get_name());
+        }
+    }
+}
