@@ -22,8 +22,8 @@ use fanfare_render::{EventError, EventErrorKind, ParsedEvent, RequestForm, bare_
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-/// Bodies from this size on are parsed on a thread of their own: 256 KiB take about 0.2 ms, 16 MiB hold up every
-/// other call of an event loop.
+/// Bodies from this size on are parsed on a thread of their own: one of 16 MiB would hold up every other call of an
+/// event loop. The bound is a guess, not a measurement.
 const PARSE_INLINE_BYTES_MAX: usize = 256 * 1024;
 
 pub(crate) fn routes() -> Router<Shared> {
