@@ -57,9 +57,18 @@ pub(crate) async fn serve<S: Resettable>(mut socket: S, opened: Opened) {
             body: Bytes::new(),
         };
         on_connection += 1;
-        if opened.shared.take_reset_before_body() {
+        if let Some(reply) = opened.shared.take_early() {
             opened.shared.receive(request, true);
-            return socket.reset_on_close();
+            if let Reply::AnswerBeforeBody(answer) = reply {
+                if send_answer(&mut socket, &answer).await.is_ok() {
+                    // Holds the connection open without reading, until the receiver is dropped. A client's end cannot
+                    // be seen from here: it stands behind the bytes that are not read.
+                    std::future::pending::<()>().await;
+                }
+            } else {
+                socket.reset_on_close();
+            }
+            return;
         }
         while buffer.len() < head.body_bytes {
             match socket.read_buf(&mut buffer).await {
@@ -139,6 +148,10 @@ async fn perform<S: Resettable>(socket: &mut S, buffer: &mut BytesMut, reply: Re
         Reply::Redirect(place) => {
             send_answer(socket, &Answer::new(302).header("location", &place)).await?;
             Ok(Next::Request)
+        }
+        Reply::AnswerBeforeBody(answer) => {
+            send_answer(socket, &answer).await?;
+            Ok(Next::Close)
         }
         Reply::ResetBeforeAnswer => {
             socket.reset_on_close();

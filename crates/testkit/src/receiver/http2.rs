@@ -92,9 +92,16 @@ async fn answer_one(
         headers,
         body: Bytes::new(),
     };
-    if shared.take_reset_before_body() {
-        shared.receive(received, true);
-        return Err(io::ErrorKind::ConnectionReset.into());
+    match shared.take_early() {
+        Some(Reply::AnswerBeforeBody(answer)) => {
+            shared.receive(received, true);
+            return Ok(whole(answer));
+        }
+        Some(_reset) => {
+            shared.receive(received, true);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        None => {}
     }
     let mut abandoned = Abandoned(Some(Arc::clone(&shared)));
     received.body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -120,7 +127,7 @@ async fn answer_one(
 async fn perform(reply: Reply, levers: &Levers) -> io::Result<Response<Body>> {
     let chunk = Bytes::from_static(&[b'x'; 0x1000]);
     match reply {
-        Reply::Answer(answer) => Ok(whole(answer)),
+        Reply::Answer(answer) | Reply::AnswerBeforeBody(answer) => Ok(whole(answer)),
         Reply::CloseAfterKeepAlive(answer) => {
             levers.goaway.notify_one();
             Ok(whole(answer))
@@ -132,8 +139,18 @@ async fn perform(reply: Reply, levers: &Levers) -> io::Result<Response<Body>> {
             std::future::pending().await
         }
         Reply::HalfBody => {
-            let frames = [Ok(Frame::data(Bytes::from_static(b"ten bytes."))), Err(io::Error::other("half"))];
-            let body = StreamBody::new(stream::iter(frames));
+            let frames = stream::unfold(0, |step| async move {
+                match step {
+                    0 => Some((Ok(Frame::data(Bytes::from_static(b"ten bytes."))), 1)),
+                    1 => {
+                        // A reset overtakes what was not read yet: let the client see the head and the half first.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        Some((Err(io::Error::other("half")), 2))
+                    }
+                    _ => None,
+                }
+            });
+            let body = StreamBody::new(frames);
             let response = Response::builder().header("content-length", "20").body(body.boxed_unsync());
             Ok(response.expect("a good response"))
         }

@@ -148,7 +148,7 @@ impl ScriptedReceiver {
     }
 
     /// Everything received so far, in the order of arrival (of the request's last byte; of its head for
-    /// [`Reply::ResetBeforeAnswer`]).
+    /// replies that act before the body).
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         self.shared.requests()

@@ -102,6 +102,8 @@ pub enum Reply {
     Held(Gate, Box<Reply>),
     /// Resets the connection (TCP RST; HTTP/2: the stream) once the head was read, without reading the body.
     ResetBeforeAnswer,
+    /// Answers once the head was read and never reads the body. HTTP/2: like [`Reply::Answer`].
+    AnswerBeforeBody(Answer),
     /// Reads all of the request, then closes the connection without a byte of an answer. Pushed after an answer, it
     /// makes a kept-alive connection stale.
     ResetAfterRequest,

@@ -70,14 +70,13 @@ impl Shared {
         }
     }
 
-    /// Whether the next reply acts before the body is read; then it is taken.
-    pub(crate) fn take_reset_before_body(&self) -> bool {
+    /// The next pushed reply, if it is one that acts before the body is read.
+    pub(crate) fn take_early(&self) -> Option<Reply> {
         let mut state = self.state.lock();
-        let is_next = matches!(state.pushed.front(), Some(Reply::ResetBeforeAnswer));
-        if is_next {
-            state.pushed.pop_front();
+        match state.pushed.front() {
+            Some(Reply::ResetBeforeAnswer | Reply::AnswerBeforeBody(_)) => state.pushed.pop_front(),
+            _ => None,
         }
-        is_next
     }
 
     /// Records a request and says what to do with it. `has_reply`: it has been decided already.

@@ -1,0 +1,223 @@
+//! A connection that takes many requests at a time.
+
+use super::{HEAD_READ_BYTES_MAX, read_answer, refused};
+use crate::classify::{self, Circumstances};
+use crate::request::Template;
+use crate::socket::{Meter, Socket};
+use bytes::Bytes;
+use fanfare_core::limits::{ANSWER_BODY_BYTES_MAX, ANSWER_HEAD_BYTES_MAX};
+use fanfare_core::outcome::{AttemptReport, FailureClass};
+use fanfare_core::ports::{AttemptRequest, Clock, Connection, LocalFuture};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::task::AbortHandle;
+
+/// Requests in flight on one connection, whatever the receiver allows.
+const STREAMS_MAX: usize = 100;
+/// Flow-control window of one stream: one body's bound and a frame, since nothing beyond is read.
+const STREAM_WINDOW_BYTES: u32 = (ANSWER_BODY_BYTES_MAX + 16 * 1024) as u32;
+/// Window of the connection: several streams' worth, so that one slow reader of ours does not stop the rest.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What a receiver may send between two signs of progress (a request begun, a head come, a request ended): per request
+/// in flight, and for the connection itself.
+const READ_BYTES_MAX: u64 = HEAD_READ_BYTES_MAX + STREAM_WINDOW_BYTES as u64;
+
+type Driver = http2::Connection<TokioIo<Socket>, Full<Bytes>, LocalExecutor>;
+
+/// Spawns hyper's tasks on this thread. The first is the one that owns the socket; the others end by themselves once it
+/// is gone.
+#[derive(Clone, Default)]
+struct LocalExecutor(Rc<OnceCell<AbortHandle>>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        let task = tokio::task::spawn_local(task);
+        self.0.get_or_init(|| task.abort_handle());
+    }
+}
+
+struct Shared {
+    sender: RefCell<http2::SendRequest<Full<Bytes>>>,
+    /// Shared with the task that polls it, to be asked for the receiver's stream limit. `None` once it has ended: it
+    /// holds the other end of `sender`.
+    driver: Rc<RefCell<Option<Driver>>>,
+    driver_task: AbortHandle,
+    socket_task: LocalExecutor,
+    in_flight: Cell<usize>,
+    is_closed: Cell<bool>,
+    is_reused: Cell<bool>,
+    meter: Rc<Meter>,
+    template: Template,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    fn close(&self) {
+        self.is_closed.set(true);
+        self.driver_task.abort();
+        if let Some(task) = self.socket_task.0.get() {
+            task.abort();
+        }
+    }
+
+    /// Renews what the receiver may send until the next sign of progress.
+    fn note_progress(&self) {
+        self.meter.allow(READ_BYTES_MAX.saturating_mul(self.in_flight.get() as u64 + 1));
+    }
+
+    fn can_take_requests(&self) -> bool {
+        !self.is_closed.get() && !self.sender.borrow().is_closed()
+    }
+
+    fn free_slots(&self) -> usize {
+        if !self.can_take_requests() {
+            return 0;
+        }
+        let allowed = self.driver.borrow().as_ref().map_or(0, Driver::current_max_send_streams);
+        allowed.min(STREAMS_MAX).saturating_sub(self.in_flight.get())
+    }
+}
+
+/// One HTTP/2 connection. Dropping it aborts the tasks that own the socket.
+///
+/// A body cut off at its bound resets its stream; unlike on HTTP/1.1 the connection goes on, since others use it.
+pub(crate) struct Http2Connection(Rc<Shared>);
+
+impl Http2Connection {
+    /// Puts HTTP/2 on an open socket and waits for the receiver's first frame, which carries its settings: what does
+    /// not speak HTTP/2 is found here, and the number of streams it takes is known from the start. Must run inside a
+    /// `LocalSet`.
+    pub(crate) async fn open(
+        socket: Socket,
+        meter: Rc<Meter>,
+        template: Template,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AttemptReport> {
+        let executor = LocalExecutor::default();
+        meter.allow(READ_BYTES_MAX);
+        // Frame sizes, pending resets and the rest stay at h2's defaults, which are bounded.
+        let (sender, driver) = http2::Builder::new(executor.clone())
+            .adaptive_window(false)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_max_send_streams(STREAMS_MAX)
+            .max_header_list_size(ANSWER_HEAD_BYTES_MAX as u32)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| classify::of_broken(&error, Circumstances::default()))?;
+        let driver = Rc::new(RefCell::new(Some(driver)));
+        let driver_task = tokio::task::spawn_local({
+            let driver = Rc::clone(&driver);
+            async move {
+                poll_fn(|cx| match driver.borrow_mut().as_mut() {
+                    // What broke it is told to the requests in flight.
+                    Some(driver) => Pin::new(driver).poll(cx).map(|_ended| ()),
+                    None => Poll::Ready(()),
+                })
+                .await;
+                drop(driver.borrow_mut().take());
+            }
+        });
+        let connection = Http2Connection(Rc::new(Shared {
+            sender: RefCell::new(sender),
+            driver,
+            driver_task: driver_task.abort_handle(),
+            socket_task: executor,
+            in_flight: Cell::new(0),
+            is_closed: Cell::new(false),
+            is_reused: Cell::new(false),
+            meter,
+            template,
+            clock,
+        }));
+        let has_answered = connection.0.meter.first_byte().await;
+        // What was read has been handled by the time we run again; its end, if it ended, is told one turn later.
+        tokio::task::yield_now().await;
+        if !has_answered {
+            return Err(AttemptReport::failed(
+                FailureClass::Reset,
+                "connection was closed before HTTP/2 began",
+            ));
+        }
+        if !connection.0.can_take_requests() {
+            return Err(AttemptReport::failed(FailureClass::Protocol, "the receiver does not speak HTTP/2"));
+        }
+        Ok(connection)
+    }
+}
+
+impl Drop for Http2Connection {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A request's place among those in flight.
+struct Slot(Rc<Shared>);
+
+impl Slot {
+    fn take(shared: &Rc<Shared>) -> Self {
+        shared.in_flight.set(shared.in_flight.get() + 1);
+        shared.note_progress();
+        Slot(Rc::clone(shared))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.note_progress();
+    }
+}
+
+impl Connection for Http2Connection {
+    fn free_slots(&self) -> usize {
+        self.0.free_slots()
+    }
+
+    fn is_open(&self) -> bool {
+        // After a GOAWAY what is in flight may still end: until then the owner must not drop us.
+        !self.0.is_closed.get() && (self.0.in_flight.get() > 0 || !self.0.sender.borrow().is_closed())
+    }
+
+    fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport> {
+        let shared = &self.0;
+        let request = match shared.template.request(request) {
+            Ok(request) => request,
+            Err(reason) => return refused(FailureClass::Internal, reason),
+        };
+        let is_reused = shared.is_reused.get();
+        if !shared.can_take_requests() {
+            let class = if is_reused { FailureClass::StaleConnection } else { FailureClass::Reset };
+            return refused(class, "connection was closed by the receiver");
+        }
+        if shared.free_slots() == 0 {
+            return refused(FailureClass::Internal, "connection has no free slot");
+        }
+        let slot = Slot::take(shared);
+        let sent = shared.sender.borrow_mut().send_request(request);
+        Box::pin(async move {
+            let shared = &slot.0;
+            let circumstances = |is_answer_begun| Circumstances {
+                is_reused,
+                is_answer_begun,
+                is_over_bounds: shared.meter.is_over(),
+            };
+            let response = match sent.await {
+                Ok(response) => response,
+                Err(error) => return classify::of_broken(&error, circumstances(false)),
+            };
+            shared.note_progress();
+            let answered = read_answer(response, shared.clock.as_ref(), circumstances(true)).await;
+            shared.is_reused.set(true);
+            answered.report
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! HTTP/2 by prior knowledge: many requests on one connection.
+
+use super::*;
+
+fn start() -> ScriptedReceiver {
+    ScriptedReceiver::start(ReceiverOptions::h2())
+}
+
+#[test]
+fn a_request_arrives_as_it_was_made() {
+    run(async {
+        let receiver = start();
+        receiver.push(Reply::ok("thanks"));
+        let connection = connect(&receiver, Protocol::Http2).await;
+        let body = Bytes::from(vec![b'x'; 300_000]);
+        let report = connection.send(request(body.clone())).await;
+        assert_eq!((class(&report), report.status, &report.snippet[..]), (None, Some(200), &b"thanks"[..]));
+        let received = receiver.requests_at_least(1).await.remove(0);
+        assert_eq!((received.http_version, received.path.as_str()), (2, "/hook?a=b"));
+        assert_eq!(received.body, body);
+        assert_eq!(received.header(":authority"), Some(receiver.addr().to_string().as_str()));
+        assert_eq!(received.header("host"), None);
+        assert_eq!(received.header("webhook-id"), Some("e1-w1"));
+        assert_eq!(received.header("authorization"), Some("Bearer t"));
+        assert_eq!(received.header("content-length"), Some("300000"));
+    });
+}
+
+#[test]
+fn requests_share_a_connection_up_to_the_receivers_limit() {
+    run(async {
+        let limited = ReceiverOptions { h2_streams_max: Some(3), ..ReceiverOptions::h2() };
+        let receiver = ScriptedReceiver::start(limited);
+        let gate = Gate::new();
+        let held = gate.clone();
+        receiver.script(move |_| Reply::status(200).held_by(&held));
+        let connection = connect(&receiver, Protocol::Http2).await;
+        let mut answers = Vec::new();
+        for free in [3, 2, 1] {
+            assert_eq!(connection.free_slots(), free);
+            answers.push(tokio::task::spawn_local(send(&*connection)));
+        }
+        assert_eq!((connection.free_slots(), connection.is_open()), (0, true));
+        assert_eq!(class(&send(&*connection).await), Some(FailureClass::Internal));
+        receiver.requests_at_least(3).await;
+        gate.open();
+        for answer in answers {
+            assert_eq!(class(&answer.await.unwrap()), None);
+        }
+        assert_eq!(connection.free_slots(), 3);
+        assert_eq!(receiver.counts().connections_accepted, 1);
+    });
+}
+
+#[test]
+fn without_a_limit_of_the_receivers_a_hundred_requests_share_it() {
+    run(async {
+        let receiver = start();
+        let connection = connect(&receiver, Protocol::Http2).await;
+        assert_eq!(connection.free_slots(), 100);
+        let answers: Vec<_> = (0..100).map(|_| tokio::task::spawn_local(send(&*connection))).collect();
+        assert_eq!(connection.free_slots(), 0);
+        for answer in answers {
+            assert_eq!(class(&answer.await.unwrap()), None);
+        }
+        assert_eq!(connection.free_slots(), 100);
+    });
+}
+
+#[test]
+fn a_goaway_lets_what_is_in_flight_end() {
+    run(async {
+        let receiver = start();
+        let gate = Gate::new();
+        receiver.push(Reply::status(201).held_by(&gate));
+        receiver.push(Reply::CloseAfterKeepAlive(Answer::new(200)));
+        let connection = connect(&receiver, Protocol::Http2).await;
+        let held = tokio::task::spawn_local(send(&*connection));
+        receiver.requests_at_least(1).await;
+        assert_eq!(class(&send(&*connection).await), None);
+        assert!(connection.is_open());
+        gate.open();
+        let report = held.await.unwrap();
+        assert_eq!((class(&report), report.status), (None, Some(201)));
+        until(|| !connection.is_open()).await;
+        assert_eq!(connection.free_slots(), 0);
+        assert_eq!(class(&send(&*connection).await), Some(FailureClass::StaleConnection));
+        receiver.until(|counts| counts.connections_open == 0).await;
+    });
+}
+
+#[test]
+fn a_reset_stream_leaves_the_connection() {
+    run(async {
+        let receiver = start();
+        let connection = connect(&receiver, Protocol::Http2).await;
+        for (reply, expected, status) in [
+            (Reply::ResetBeforeAnswer, Some(FailureClass::Reset), None),
+            (Reply::status(500), Some(FailureClass::Status), Some(500)),
+            // The receiver saw this one: a used connection is no excuse.
+            (Reply::ResetBeforeAnswer, Some(FailureClass::Reset), None),
+            (Reply::HalfBody, Some(FailureClass::Reset), Some(200)),
+            (Reply::EndlessBody(200), None, Some(200)),
+            (Reply::EndlessBody(500), Some(FailureClass::Status), Some(500)),
+            (Reply::ok("ok"), None, Some(200)),
+        ] {
+            receiver.push(reply.clone());
+            let report = send(&*connection).await;
+            assert_eq!((class(&report), report.status), (expected, status), "{reply:?}: {report:?}");
+            assert!(report.snippet.len() <= 1024);
+            assert_eq!((connection.free_slots(), connection.is_open()), (100, true), "{reply:?}");
+        }
+        assert_eq!(receiver.counts().connections_accepted, 1);
+    });
+}
+
+#[test]
+fn a_head_over_its_bound_breaks_the_protocol() {
+    run(async {
+        let receiver = start();
+        receiver.push(Reply::status(200));
+        receiver.push(Reply::EndlessHeaders);
+        let connection = connect(&receiver, Protocol::Http2).await;
+        assert_eq!(class(&send(&*connection).await), None);
+        let report = send(&*connection).await;
+        assert_eq!((class(&report), report.status), (Some(FailureClass::Protocol), None), "{report:?}");
+    });
+}
+
+#[test]
+fn a_broken_connection_is_stale_only_after_a_first_answer() {
+    run(async {
+        let receiver = start();
+        receiver.push(Reply::ResetAfterRequest);
+        let fresh = connect(&receiver, Protocol::Http2).await;
+        assert_eq!(class(&send(&*fresh).await), Some(FailureClass::Reset));
+
+        receiver.push(Reply::status(200));
+        receiver.push(Reply::ResetAfterRequest);
+        let used = connect(&receiver, Protocol::Http2).await;
+        assert_eq!(class(&send(&*used).await), None);
+        assert_eq!(class(&send(&*used).await), Some(FailureClass::StaleConnection));
+        until(|| !used.is_open()).await;
+    });
+}
+
+#[test]
+fn abandoning_a_request_resets_its_stream_only() {
+    run(async {
+        let receiver = start();
+        receiver.push(Reply::NeverAnswer);
+        let connection = connect(&receiver, Protocol::Http2).await;
+        tokio::select! {
+            report = send(&*connection) => panic!("answered: {report:?}"),
+            _ = receiver.requests_at_least(1) => {}
+        }
+        assert_eq!((connection.free_slots(), connection.is_open()), (100, true));
+        receiver.until(|counts| counts.abandoned == 1).await;
+        assert_eq!(class(&send(&*connection).await), None);
+        assert_eq!(receiver.counts().connections_accepted, 1);
+    });
+}
+
+#[test]
+fn dropping_a_connection_closes_its_socket() {
+    run(async {
+        let receiver = start();
+        let transport = transport_for(&receiver);
+        let prepared = prepare(&transport, &receiver.url("/"), Protocol::Http2);
+        let connection = prepared.connect().await.unwrap_or_else(|report| panic!("{report:?}"));
+        receiver.push(Reply::NeverAnswer);
+        let answer = tokio::task::spawn_local(send(&*connection));
+        receiver.requests_at_least(1).await;
+        drop(connection);
+        receiver.until(|counts| counts.connections_open == 0).await;
+        assert!(class(&answer.await.unwrap()).is_some());
+        until(|| transport.connections_open() == 0).await;
+    });
+}
+
+#[test]
+fn what_does_not_speak_it_is_found_when_connecting() {
+    run(async {
+        let http1 = ScriptedReceiver::start(ReceiverOptions::default());
+        http1.push(Reply::ok("what?"));
+        let report = refusal(&transport_for(&http1), &http1.url("/"), Protocol::Http2).await;
+        assert_eq!(class(&report), Some(FailureClass::Protocol), "{report:?}");
+        http1.push(Reply::ResetAfterRequest);
+        let report = refusal(&transport_for(&http1), &http1.url("/"), Protocol::Http2).await;
+        assert_eq!(class(&report), Some(FailureClass::Reset), "{report:?}");
+    });
+}
