@@ -1,1 +1,45 @@
 //! Durable events, deliveries, attempts and configuration in one directory (LMDB).
+//!
+//! What it is: [`LmdbStore`] behind core's `Store` port. One writer thread commits everything that arrived in one
+//! transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change` and `reap`; one reader
+//! thread serves pages and due retries (`reader`). `record` draws every row as a grammar, `standing` holds the two bits
+//! that say where a delivery stands, `open` is recovery.
+//!
+//! What it is not: it knows no reason to retry, no actor, no HTTP; it never decides what becomes of a delivery. It has
+//! no compaction and no background thread beside the two.
+//!
+//! Where to start: `design/0001-records-and-recovery.md`, then `ledger`.
+//!
+//! Invariants:
+//! - An answer to `ingest` or `change` comes after its sync; a refusal leaves nothing behind.
+//! - An event's row exists while someone is owed it or a dead letter keeps it, and no longer.
+//! - Below C (`tail_start`), everything owed is named by a chunk or a retry row.
+//! - In key order, a webhook's chunks list its events in order.
+//! - What the writer knows is a function of what is on disk.
+
+mod catalog;
+mod change;
+mod checkpoint;
+mod ingest;
+mod ledger;
+mod number_set;
+mod open;
+mod options;
+mod parking;
+mod reader;
+mod reap;
+mod record;
+mod seal;
+mod settle;
+mod shared;
+mod space;
+mod standing;
+mod store;
+mod tables;
+mod tail;
+mod window;
+mod writer;
+
+pub use options::{OpenError, StoreOptions};
+pub use record::attempt::{Ended, StoredAttempt};
+pub use store::{LmdbStore, StoredDeadLetter};

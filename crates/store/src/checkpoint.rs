@@ -1,0 +1,84 @@
+//! Moving what waits in memory into the backlog index: at a checkpoint, when an actor lost its memory, and when a store
+//! is opened (recovery).
+
+use crate::ledger::{Group, Ledger};
+use crate::record::chunk::Listed;
+use crate::standing::Standing;
+use fanfare_core::WebhookNo;
+use heed::RwTxn;
+
+impl Ledger {
+    /// When the tail is over its limits: lists what waits in its older part in chunks and moves C. Comes first in a
+    /// transaction, so that it never concerns events of the same one. The webhooks concerned wait in `unreported`.
+    ///
+    /// No progress rows are written: below C, waiting reads as parked.
+    pub(crate) fn checkpoint(&mut self, txn: &mut RwTxn<'_>, group: &mut Group) -> heed::Result<()> {
+        let Some(before) = self.tail.checkpoint_before(self.state.next_seq) else { return Ok(()) };
+        let taken = self.tail.take_before(before);
+        tracing::debug!(events = taken.len(), "tail is full: its older part goes to the backlog index");
+        for (seq, state) in &taken {
+            for (index, webhook, standing) in state.iter() {
+                if standing == Standing::Waiting {
+                    let listed = Listed { seq: *seq, index };
+                    group.parking.add_between(self.tables.parked, txn, webhook, listed, state.bytes)?;
+                    self.unreported.insert(WebhookNo(webhook));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists everything that waits in memory for one webhook.
+    pub(crate) fn park_all(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        group: &mut Group,
+        webhook: u32,
+    ) -> heed::Result<()> {
+        if !self.live.contains(webhook) {
+            return Ok(());
+        }
+        group.parking.flush(self.tables.parked, txn)?;
+        let mut found = Vec::new();
+        for (seq, state) in self.tail.iter() {
+            for (index, _, standing) in state.iter().filter(|(_, owed, _)| *owed == webhook) {
+                if standing == Standing::Waiting {
+                    found.push((Listed { seq, index }, state.bytes));
+                }
+            }
+        }
+        for (listed, bytes) in found {
+            group.parking.add_between(self.tables.parked, txn, webhook, listed, bytes)?;
+            if let Some(state) = self.tail.get_mut(listed.seq) {
+                state.set_entry(listed.index, Standing::Parked);
+                Group::touch(&mut group.dirty, listed.seq, state);
+            }
+        }
+        group.parking.flush(self.tables.parked, txn)
+    }
+
+    /// Recovery: whatever waited in memory when the process ended goes to the backlog index, or ends when its webhook
+    /// is gone. Afterwards the tail is empty and C is the next event's place.
+    pub(crate) fn recover(&mut self, txn: &mut RwTxn<'_>, group: &mut Group) -> heed::Result<()> {
+        for (seq, mut state) in self.tail.take_before(u64::MAX) {
+            for index in 0..state.count() {
+                let Some(webhook) = state.webhook(index) else { continue };
+                if state.entry(index) != Some(Standing::Waiting) {
+                    continue;
+                }
+                if self.live.contains(webhook) {
+                    let listed = Listed { seq, index };
+                    group.parking.add_between(self.tables.parked, txn, webhook, listed, state.bytes)?;
+                } else {
+                    let dropped = state.drop_open(index);
+                    self.end_deliveries(u64::from(dropped));
+                    Group::touch(&mut group.dirty, seq, &mut state);
+                }
+            }
+            if state.is_dirty {
+                group.loaded.insert(seq, state);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! What the writer knows and the rules by which a transaction changes it: the heart of the store.
+//!
+//! A [`Ledger`] is a function of what is on disk: after an aborted transaction it is rebuilt by [`Ledger::load`], so no
+//! rule here needs an undo. A [`Group`] is the scratch of one transaction.
+
+use crate::number_set::NumberSet;
+use crate::parking::Parking;
+use crate::record::event::{EventView, OwedList};
+use crate::record::frame::Damaged;
+use crate::record::state::StateRow;
+use crate::record::{attempt, progress, state};
+use crate::standing::EventState;
+use crate::tables::{Tables, Txn, attempts_key, key_no, key_seq, seq_key};
+use crate::tail::Tail;
+use crate::window::Window;
+use fanfare_core::WebhookNo;
+use fanfare_core::delivery::Settlement;
+use heed::RwTxn;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MS_PER_HOUR: u64 = 3_600_000;
+
+/// Counts damaged records, for the metrics; every one is also logged where it is found.
+#[derive(Clone, Default)]
+pub(crate) struct DamageCount(Arc<AtomicU64>);
+
+impl DamageCount {
+    /// Logs and counts one.
+    pub(crate) fn report(&self, damage: Damaged, place: u64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(place, "{damage}: set aside");
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The scratch of one transaction.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// States of events that are not in the tail, read in this transaction.
+    pub(crate) loaded: HashMap<u64, EventState>,
+    /// Events changed in this transaction.
+    pub(crate) dirty: Vec<u64>,
+    pub(crate) parking: Parking,
+    /// Rows of attempts by hour and webhook; the finished ones, then the open one.
+    attempts: BTreeMap<(u32, u32), Vec<Vec<u8>>>,
+    /// Unix ms of the transaction.
+    pub(crate) now_ms: u64,
+}
+
+impl Group {
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Group { now_ms, ..Group::default() }
+    }
+
+    /// Records an attempt, or an end without one.
+    pub(crate) fn record(&mut self, settlement: &Settlement) {
+        let hour = u32::try_from(settlement.at_ms / MS_PER_HOUR).unwrap_or(u32::MAX);
+        let rows = self.attempts.entry((hour, settlement.webhook.0)).or_default();
+        if rows.last().is_none_or(|row| row.len() >= attempt::ROW_BYTES_MAX) {
+            rows.push(attempt::begin());
+        }
+        if let Some(row) = rows.last_mut() {
+            attempt::push(row, settlement);
+        }
+    }
+
+    /// Notes that an event changed.
+    pub(crate) fn touch(dirty: &mut Vec<u64>, seq: u64, state: &mut EventState) {
+        if !state.is_dirty {
+            state.is_dirty = true;
+            dirty.push(seq);
+        }
+    }
+}
+
+/// What is known of an event.
+pub(crate) enum Found<'s> {
+    /// It is there.
+    Present(&'s mut EventState),
+    /// Everything owed of it has ended.
+    Gone,
+    /// Its header is damaged; it stands in `damaged`.
+    SetAside,
+}
+
+/// See the module.
+pub(crate) struct Ledger {
+    pub(crate) tables: Tables,
+    pub(crate) state: StateRow,
+    pub(crate) tail: Tail,
+    pub(crate) window: Window,
+    /// Webhooks that exist.
+    pub(crate) live: NumberSet,
+    /// Deleted webhooks whose rows are being removed, and how far the tail has been searched for each.
+    pub(crate) reaping: VecDeque<(u32, u64)>,
+    /// Webhooks moved to the backlog index by a checkpoint, not yet told to anyone.
+    pub(crate) unreported: BTreeSet<WebhookNo>,
+    /// Rows in `damaged`.
+    set_aside: u64,
+    pub(crate) backlog_max: u64,
+    pub(crate) damage: DamageCount,
+}
+
+impl Ledger {
+    /// Reads what is on disk. `None`: the state row is damaged.
+    pub(crate) fn load(
+        tables: Tables,
+        txn: &Txn<'_>,
+        limits: (usize, Window, u64),
+        damage: DamageCount,
+        now_ms: u64,
+    ) -> heed::Result<Result<Self, Damaged>> {
+        let (tail_events_max, window, backlog_max) = limits;
+        let mut ledger = Ledger {
+            tables,
+            state: StateRow::default(),
+            tail: Tail::new(tail_events_max),
+            window,
+            live: NumberSet::default(),
+            reaping: VecDeque::new(),
+            unreported: BTreeSet::new(),
+            set_aside: 0,
+            backlog_max,
+            damage,
+        };
+        for row in tables.routes.iter(txn)? {
+            ledger.live.insert(key_no(row?.0));
+        }
+        Ok(ledger.reload(txn, now_ms)?.map(|()| ledger))
+    }
+
+    /// Puts what is on disk in place of what is in memory, after a transaction was given up.
+    pub(crate) fn reload(&mut self, txn: &Txn<'_>, now_ms: u64) -> heed::Result<Result<(), Damaged>> {
+        self.state = match self.tables.state.get(txn, state::KEY)?.map(StateRow::decode) {
+            None => StateRow::default(),
+            Some(Ok(row)) => row,
+            Some(Err(damaged)) => return Ok(Err(damaged)),
+        };
+        for (commit, damaged) in self.window.load(self.tables.ids, txn, now_ms)? {
+            self.damage.report(damaged, commit);
+        }
+        self.set_aside = self.tables.damaged.len(txn)?;
+        self.reaping.clear();
+        for row in self.tables.reaping.iter(txn)? {
+            self.reaping.push_back((key_no(row?.0), 0));
+        }
+        self.tail = Tail::new(self.tail.events_max());
+        let from = seq_key(self.state.tail_start);
+        for row in self.tables.events.range(txn, &(Bound::Included(from.as_slice()), Bound::Unbounded))? {
+            let (key, row) = row?;
+            let seq = key_seq(key);
+            let Ok(state) = read_state(&self.tables, txn, seq, row, &self.damage)? else {
+                // Its owed list cannot be read, so no one is told now; chunks and retries that name it become dead
+                // letters when they are read.
+                self.damage.report(Damaged("event"), seq);
+                continue;
+            };
+            if state.has_waiting() {
+                self.tail.insert(seq, state);
+            } else {
+                self.tail.count_stray(seq + 1);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Finds an event's state: in the tail, among those read in this transaction, or on disk.
+    pub(crate) fn find<'a>(
+        &'a mut self,
+        txn: &mut RwTxn<'_>,
+        loaded: &'a mut HashMap<u64, EventState>,
+        seq: u64,
+    ) -> heed::Result<Found<'a>> {
+        let Ledger { tail, tables, damage, set_aside, .. } = self;
+        if let Some(state) = tail.get_mut(seq) {
+            return Ok(Found::Present(state));
+        }
+        let vacant = match loaded.entry(seq) {
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                return Ok(Found::Present(entry.into_mut()));
+            }
+            std::collections::hash_map::Entry::Vacant(entry) => entry,
+        };
+        let key = seq_key(seq);
+        let Some(row) = tables.events.get(txn, &key)? else {
+            let is_set_aside = *set_aside > 0 && tables.damaged.get(txn, &key)?.is_some();
+            return Ok(if is_set_aside { Found::SetAside } else { Found::Gone });
+        };
+        match read_state(tables, txn, seq, row, damage)? {
+            Ok(state) => Ok(Found::Present(vacant.insert(state))),
+            Err(damaged) => {
+                damage.report(damaged, seq);
+                let row = row.to_vec();
+                tables.damaged.put(txn, &key, &row)?;
+                tables.events.delete(txn, &key)?;
+                tables.progress.delete(txn, &key)?;
+                *set_aside += 1;
+                Ok(Found::SetAside)
+            }
+        }
+    }
+
+    /// Counts a delivery that ended.
+    pub(crate) fn end_deliveries(&mut self, count: u64) {
+        self.state.backlog = self.state.backlog.saturating_sub(count);
+    }
+
+    /// Writes everything the transaction changed but has not put down yet. The last step before the commit.
+    pub(crate) fn flush(&mut self, txn: &mut RwTxn<'_>, group: &mut Group) -> heed::Result<()> {
+        group.parking.flush(self.tables.parked, txn)?;
+        group.dirty.sort_unstable();
+        for seq in group.dirty.drain(..) {
+            let (state, is_in_tail) = match self.tail.get_mut(seq) {
+                Some(state) => (state, true),
+                None => match group.loaded.get_mut(&seq) {
+                    Some(state) => (state, false),
+                    None => continue,
+                },
+            };
+            state.is_dirty = false;
+            let key = seq_key(seq);
+            if state.is_finished() {
+                self.tables.events.delete(txn, &key)?;
+                if state.has_row {
+                    self.tables.progress.delete(txn, &key)?;
+                }
+                self.tail.remove(seq);
+                group.loaded.remove(&seq);
+                continue;
+            }
+            self.tables.progress.put(txn, &key, &progress::encode(&key, state))?;
+            state.has_row = true;
+            if is_in_tail && !state.has_waiting() {
+                self.tail.remove(seq);
+                self.tail.count_stray(self.state.next_seq);
+            }
+        }
+        self.state.commit += 1;
+        let commit = self.state.commit;
+        for ((hour, webhook), rows) in std::mem::take(&mut group.attempts) {
+            for (n, mut row) in (0..).zip(rows) {
+                let key = attempts_key(hour, webhook, commit, n);
+                attempt::finish(&mut row, &key);
+                self.tables.attempts.put(txn, &key, &row)?;
+            }
+        }
+        self.window.flush(self.tables.ids, txn, commit, group.now_ms)?;
+        self.state.tail_start = self.tail.start(self.state.next_seq);
+        self.tables.state.put(txn, state::KEY, &self.state.encode())
+    }
+}
+
+/// Reads an event's state from its row and its progress row. `Err`: the header is damaged.
+pub(crate) fn read_state(
+    tables: &Tables,
+    txn: &Txn<'_>,
+    seq: u64,
+    row: &[u8],
+    damage: &DamageCount,
+) -> heed::Result<Result<EventState, Damaged>> {
+    let key = seq_key(seq);
+    let view = match EventView::parse(&key, row) {
+        Ok(view) => view,
+        Err(damaged) => return Ok(Err(damaged)),
+    };
+    let owed: OwedList = view.owed().collect();
+    let mut state = EventState::new(owed, u32::try_from(row.len()).unwrap_or(u32::MAX));
+    if let Some(row) = tables.progress.get(txn, &key)?
+        && let Err(damaged) = progress::restore(&key, row, &mut state)
+    {
+        damage.report(damaged, seq);
+        state.has_row = true;
+    }
+    Ok(Ok(state))
+}

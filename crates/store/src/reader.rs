@@ -1,0 +1,306 @@
+//! The reader: pages of the backlog index and due retries, on a thread of its own, so that a cold disk never holds up
+//! commits. The writer hands it each request after committing what was queued before it.
+
+use crate::ledger::DamageCount;
+use crate::record::chunk::{self, Listed};
+use crate::record::event::{EventView, PARKED_BIT};
+use crate::record::frame::Damaged;
+use crate::record::progress;
+use crate::record::retry::RetryRow;
+use crate::record::state::{self, StateRow};
+use crate::settle::{DamagedDelivery, Which};
+use crate::standing::Standing;
+use crate::tables::{
+    StoreEnv, Tables, Txn, key_seq, parked_key, parked_seq, seq_key, timed_key, timed_parts,
+};
+use crate::writer::{Command, Fix};
+use fanfare_core::delivery::{Origin, Owed, Progress};
+use fanfare_core::ports::{Page, PageRequest, StoreError};
+use fanfare_core::{Seq, WebhookNo};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use tokio::sync::oneshot;
+
+/// Bytes of events that one answer about retries holds, but for the last: bounds memory whatever `count_max` is.
+const DUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+pub(crate) type Due = (Vec<Owed>, Option<u64>);
+
+/// What can be read.
+pub(crate) enum ReadRequest {
+    Page(PageRequest, oneshot::Sender<Result<Page, StoreError>>),
+    Due {
+        webhook: WebhookNo,
+        until_ms: u64,
+        count_max: usize,
+        reply: oneshot::Sender<Result<Due, StoreError>>,
+    },
+}
+
+impl ReadRequest {
+    /// Answers with an error.
+    pub(crate) fn refuse(self, error: StoreError) {
+        // A caller that no longer waits needs no answer.
+        match self {
+            ReadRequest::Page(_, reply) => drop(reply.send(Err(error))),
+            ReadRequest::Due { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Reader {
+    pub(crate) env: StoreEnv,
+    pub(crate) tables: Tables,
+    pub(crate) damage: DamageCount,
+    /// Back to the writer, for what reading found to be damaged.
+    pub(crate) fixes: SyncSender<Command>,
+}
+
+/// What one read found to be damaged, to be settled by the writer.
+#[derive(Default)]
+struct Fixes(Vec<Fix>);
+
+impl Reader {
+    /// Serves until the writer is gone.
+    pub(crate) fn run(self, requests: &Receiver<ReadRequest>) {
+        for request in requests {
+            let mut fixes = Fixes::default();
+            match request {
+                ReadRequest::Page(page, reply) => {
+                    let answer = self.page(page, &mut fixes);
+                    self.send(fixes);
+                    drop(reply.send(answer.map_err(other)));
+                }
+                ReadRequest::Due { webhook, until_ms, count_max, reply } => {
+                    let answer = self.due(webhook.0, until_ms, count_max, &mut fixes);
+                    self.send(fixes);
+                    drop(reply.send(answer.map_err(other)));
+                }
+            }
+        }
+    }
+
+    /// Fixes go before the answer, so that they are applied before anything the answer leads to. One that finds no
+    /// room is found again by the next read: a chunk that lists it is not removed.
+    fn send(&self, fixes: Fixes) {
+        for fix in fixes.0 {
+            if self.fixes.try_send(Command::Fix(fix)).is_err() {
+                tracing::warn!("no room to settle a damaged record now; it is found again at the next read");
+            }
+        }
+    }
+
+    fn page(&self, request: PageRequest, fixes: &mut Fixes) -> heed::Result<Page> {
+        let txn = self.env.read_txn()?;
+        let webhook = request.webhook.0;
+        let mut page = Page::default();
+        let mut bytes = 0;
+        let (from, to) = (parked_key(webhook, request.from.0), parked_key(webhook, u64::MAX));
+        for row in self
+            .tables
+            .parked
+            .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))?
+        {
+            let (key, row) = row?;
+            let first_seq = parked_seq(key);
+            if !page.chunks.is_empty()
+                && (page.owed.len() >= request.deliveries_max || bytes >= request.bytes_max)
+            {
+                page.next = Some(Seq(first_seq));
+                break;
+            }
+            let listed = match chunk::decode(&parked_key(webhook, first_seq), first_seq, row) {
+                Ok(listed) => listed,
+                Err(damaged) => {
+                    self.damage.report(damaged, first_seq);
+                    let listed = self.rebuild(&txn, webhook, first_seq)?;
+                    fixes.0.push(Fix::Rebuilt { webhook, first_seq, listed: listed.clone() });
+                    listed
+                }
+            };
+            for entry in listed {
+                if let Some(owed) = self.owed(&txn, webhook, first_seq, entry, fixes)? {
+                    bytes += owed.event.envelope.len();
+                    page.owed.push(owed);
+                }
+            }
+            page.chunks.push(Seq(first_seq));
+        }
+        Ok(page)
+    }
+
+    fn is_set_aside(&self, txn: &Txn<'_>, seq: u64) -> heed::Result<bool> {
+        Ok(!self.tables.damaged.is_empty(txn)? && self.tables.damaged.get(txn, &seq_key(seq))?.is_some())
+    }
+
+    /// Where an entry stands; open when its progress row is damaged.
+    fn standing(&self, txn: &Txn<'_>, seq: u64, index: u32) -> heed::Result<(Standing, Vec<u16>)> {
+        let key = seq_key(seq);
+        match self.tables.progress.get(txn, &key)?.map(|row| progress::look_up(&key, row, index)) {
+            None => Ok((Standing::Parked, Vec::new())),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(damaged)) => {
+                self.damage.report(damaged, seq);
+                Ok((Standing::Parked, Vec::new()))
+            }
+        }
+    }
+
+    /// What a chunk's entry comes to: `None` when it has ended or has rows of its own.
+    fn owed(
+        &self,
+        txn: &Txn<'_>,
+        webhook: u32,
+        chunk: u64,
+        entry: Listed,
+        fixes: &mut Fixes,
+    ) -> heed::Result<Option<Owed>> {
+        let Listed { seq, index } = entry;
+        let key = seq_key(seq);
+        let origin = Origin::Parked { chunk: Seq(chunk) };
+        let which = Which { webhook, seq, index, part: 0, part_count: 1, origin };
+        let nowhere = DamagedDelivery { which, event_id: None, progress: Progress::first(0) };
+        let Some(row) = self.tables.events.get(txn, &key)? else {
+            if self.is_set_aside(txn, seq)? {
+                fixes.0.push(Fix::Damaged(nowhere));
+            }
+            return Ok(None);
+        };
+        let Ok(view) = EventView::parse(&key, row) else {
+            fixes.0.push(Fix::Damaged(nowhere));
+            return Ok(None);
+        };
+        if view.owed_at(index) != Some(webhook) {
+            tracing::error!(webhook, seq, index, "backlog index names a place that another webhook holds");
+            return Ok(None);
+        }
+        let (standing, settled_parts) = self.standing(txn, seq, index)?;
+        if !standing.is_open() {
+            return Ok(None);
+        }
+        let progress = Progress::first(view.accepted_at_ms);
+        let Ok(event) = view.to_event(Seq(seq)) else {
+            self.damage.report(Damaged("event"), seq);
+            fixes.0.push(Fix::Damaged(DamagedDelivery { which, event_id: view.id(), progress }));
+            return Ok(None);
+        };
+        Ok(Some(Owed { event: Arc::new(event), index, part: None, settled_parts, progress, origin }))
+    }
+
+    /// What a damaged chunk must have listed: between its first event and the webhook's next chunk, every event that
+    /// is parked for the webhook (chunks of one webhook never overlap).
+    fn rebuild(&self, txn: &Txn<'_>, webhook: u32, first_seq: u64) -> heed::Result<Vec<Listed>> {
+        let state = self.tables.state.get(txn, state::KEY)?.and_then(|row| StateRow::decode(row).ok());
+        let state = state.unwrap_or_default();
+        let next = self
+            .tables
+            .parked
+            .get_greater_than(txn, &parked_key(webhook, first_seq))?
+            .filter(|(key, _)| crate::tables::key_no(key) == webhook)
+            .map_or(state.next_seq, |(key, _)| parked_seq(key));
+        let (from, to) = (seq_key(first_seq), seq_key(next));
+        let mut listed = Vec::new();
+        for row in self
+            .tables
+            .events
+            .range(txn, &(Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice())))?
+        {
+            let (key, row) = row?;
+            let seq = key_seq(key);
+            let Ok(view) = EventView::parse(&seq_key(seq), row) else { continue };
+            for (index, entry) in (0..).zip(view.owed()) {
+                if entry & !PARKED_BIT != webhook {
+                    continue;
+                }
+                let (standing, _) = match self.tables.progress.get(txn, key)? {
+                    Some(_) => self.standing(txn, seq, index)?,
+                    None if entry & PARKED_BIT != 0 => (Standing::Parked, Vec::new()),
+                    None => (Standing::Waiting, Vec::new()),
+                };
+                if standing == Standing::Parked || (standing == Standing::Waiting && seq < state.tail_start) {
+                    listed.push(Listed { seq, index });
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    fn due(&self, webhook: u32, until_ms: u64, count_max: usize, fixes: &mut Fixes) -> heed::Result<Due> {
+        let txn = self.env.read_txn()?;
+        let (from, to) = (timed_key(webhook, 0, 0, 0), timed_key(webhook, u64::MAX, u64::MAX, u16::MAX));
+        let mut due = Vec::new();
+        let mut bytes = 0;
+        for row in self
+            .tables
+            .retries
+            .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))?
+        {
+            let (key, row) = row?;
+            let (due_ms, seq, part) = timed_parts(key);
+            if due_ms > until_ms || due.len() >= count_max || bytes >= DUE_BYTES_MAX {
+                return Ok((due, Some(due_ms)));
+            }
+            let retry = RetryRow::decode(key, row);
+            if let Err(damaged) = retry {
+                self.damage.report(damaged, seq);
+            }
+            let retry = retry.ok();
+            let event_key = seq_key(seq);
+            let origin = Origin::Retry { due_ms };
+            let which = Which {
+                webhook,
+                seq,
+                index: retry.map_or(0, |retry| retry.index),
+                part,
+                part_count: retry.map_or(1, |retry| retry.part_count),
+                origin,
+            };
+            let progress = retry.map(|retry| retry.progress);
+            let damaged = |event_id| {
+                Fix::Damaged(DamagedDelivery {
+                    which,
+                    event_id,
+                    progress: progress.unwrap_or(Progress::first(0)),
+                })
+            };
+            let row = self.tables.events.get(&txn, &event_key)?;
+            let Some(Ok(view)) = row.map(|row| EventView::parse(&event_key, row)) else {
+                fixes.0.push(damaged(None));
+                continue;
+            };
+            let Ok(event) = view.to_event(Seq(seq)) else {
+                self.damage.report(Damaged("event"), seq);
+                fixes.0.push(damaged(view.id()));
+                continue;
+            };
+            // A damaged retry row begins its schedule anew; who it is for stands in its key and the event.
+            let index = match retry {
+                Some(retry) => Some(retry.index),
+                None => {
+                    (0..).zip(view.owed()).find(|(_, owed)| owed & !PARKED_BIT == webhook).map(|(at, _)| at)
+                }
+            };
+            let Some(index) = index else {
+                fixes.0.push(damaged(view.id()));
+                continue;
+            };
+            bytes += event.envelope.len();
+            let progress = progress.unwrap_or(Progress::first(event.accepted_at_ms));
+            due.push(Owed {
+                event: Arc::new(event),
+                index,
+                part: Some(part),
+                settled_parts: Vec::new(),
+                progress,
+                origin,
+            });
+        }
+        Ok((due, None))
+    }
+}
+
+fn other(error: heed::Error) -> StoreError {
+    StoreError::Other(error.to_string())
+}

@@ -1,0 +1,115 @@
+//! What the writer publishes and every handle reads without asking it.
+
+use crate::ledger::DamageCount;
+use crate::record::event::PARKED_BIT;
+use crate::record::state::StateRow;
+use fanfare_core::ports::{StoreError, StoreStats};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Bytes of events that may wait in front of the writer.
+pub(crate) const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// See the module. All counters are advisory and independent, so relaxed order is enough.
+pub(crate) struct Shared {
+    backlog: AtomicU64,
+    dead: AtomicU64,
+    commits: AtomicU64,
+    commit_us_last: AtomicU64,
+    used_bytes: AtomicU64,
+    queued_bytes: AtomicUsize,
+    next_webhook: AtomicU32,
+    next_channel: AtomicU32,
+    poison: OnceLock<String>,
+    pub(crate) damage: DamageCount,
+}
+
+impl Shared {
+    /// Numbers begin where the store's reservation ends.
+    pub(crate) fn new(state: &StateRow, damage: DamageCount) -> Self {
+        Shared {
+            backlog: AtomicU64::new(state.backlog),
+            dead: AtomicU64::new(state.dead),
+            commits: AtomicU64::new(0),
+            commit_us_last: AtomicU64::new(0),
+            used_bytes: AtomicU64::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            next_webhook: AtomicU32::new(state.webhooks_reserved.max(1)),
+            next_channel: AtomicU32::new(state.channels_reserved.max(1)),
+            poison: OnceLock::new(),
+            damage,
+        }
+    }
+
+    /// Keeps at least `ahead` / 2 numbers reserved, in steps of `ahead`; with 0 gives back what was not given out.
+    ///
+    /// A number given beyond the reservation (many at once) is covered as soon as its webhook or channel is stored;
+    /// one that never was has left no trace to be confused with.
+    pub(crate) fn reserve_numbers(&self, state: &mut StateRow, ahead: u32) {
+        let step = |next: &AtomicU32, reserved: &mut u32| {
+            let next = next.load(Ordering::Relaxed);
+            if ahead == 0 {
+                *reserved = next;
+            } else if *reserved < next.saturating_add(ahead / 2) {
+                *reserved = next.saturating_add(ahead);
+            }
+        };
+        step(&self.next_webhook, &mut state.webhooks_reserved);
+        step(&self.next_channel, &mut state.channels_reserved);
+    }
+
+    pub(crate) fn next_webhook(&self) -> u32 {
+        let no = self.next_webhook.fetch_add(1, Ordering::Relaxed);
+        assert!(no < PARKED_BIT, "webhook numbers are used up: 2^31 were given");
+        no
+    }
+
+    pub(crate) fn next_channel(&self) -> u32 {
+        let no = self.next_channel.fetch_add(1, Ordering::Relaxed);
+        assert!(no < PARKED_BIT, "channel numbers are used up: 2^31 were given");
+        no
+    }
+
+    /// Makes room for a batch in front of the writer.
+    pub(crate) fn queue(&self, bytes: usize) -> Result<(), StoreError> {
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before.saturating_add(bytes) > QUEUED_BYTES_MAX {
+            self.unqueue(bytes);
+            return Err(StoreError::Busy);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unqueue(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.poison.get().cloned()
+    }
+
+    pub(crate) fn set_poison(&self, text: &str) {
+        // The first reason stays.
+        drop(self.poison.set(text.to_owned()));
+    }
+
+    /// Publishes a commit.
+    pub(crate) fn publish(&self, state: &StateRow, used_bytes: u64, commit_us: u64) {
+        self.backlog.store(state.backlog, Ordering::Relaxed);
+        self.dead.store(state.dead, Ordering::Relaxed);
+        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+        self.commit_us_last.store(commit_us, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        StoreStats {
+            backlog_deliveries: self.backlog.load(Ordering::Relaxed),
+            dead_letters: self.dead.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+            commit_us_last: self.commit_us_last.load(Ordering::Relaxed),
+            used_bytes: self.used_bytes.load(Ordering::Relaxed),
+            damaged_records: self.damage.get(),
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The handle that implements core's `Store` port.
+
+use crate::catalog;
+use crate::change::PreparedChange;
+use crate::ingest::PreparedEvent;
+use crate::ledger::DamageCount;
+use crate::number_set::NumberSet;
+use crate::open;
+use crate::options::{OpenError, StoreOptions};
+use crate::reader::{ReadRequest, Reader};
+use crate::record::attempt::{self, StoredAttempt};
+use crate::record::dead::DeadRow;
+use crate::record::route;
+use crate::seal::Sealer;
+use crate::shared::Shared;
+use crate::space::Space;
+use crate::tables::{self, StoreEnv, Tables, attempts_key, key_no, no_key, timed_key, timed_parts};
+use crate::writer::{COMMANDS_MAX, Command, READS_MAX, Writer};
+use fanfare_core::delivery::{DeliveryKey, Owed, Progress};
+use fanfare_core::outcome::FailureClass;
+use fanfare_core::ports::{
+    CatalogChange, CatalogEntry, IngestEvent, IngestReceipt, Page, PageRequest, SendFuture, SettleBatch,
+    Store, StoreError, StoreStats,
+};
+use fanfare_core::webhook::Webhook;
+use fanfare_core::{ChannelNo, EventId, Secret, Seq, WebhookNo};
+use parking_lot::Mutex;
+use std::fs::File;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// A dead letter as kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// Which delivery of the webhook.
+    pub key: DeliveryKey,
+    /// When it was given up, Unix ms.
+    pub ended_ms: u64,
+    /// The webhook's place in the event's list.
+    pub index: u32,
+    /// How many bodies the event had for the webhook.
+    pub part_count: u16,
+    /// Where it stood.
+    pub progress: Progress,
+    /// Reason code.
+    pub reason: String,
+    /// Class of the last attempt, when it was recorded.
+    pub failure: Option<FailureClass>,
+    /// Status of the last answer, when there was one.
+    pub status: Option<u16>,
+    /// The event's id; `None` when its record was too damaged to tell.
+    pub event_id: Option<EventId>,
+}
+
+/// The embedded store. Dropping it closes it; [`Store::close`] does so with an answer.
+pub struct LmdbStore {
+    commands: SyncSender<Command>,
+    shared: Arc<Shared>,
+    sealer: Sealer,
+    tables: Tables,
+    pub(crate) env: StoreEnv,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Released after the environment is closed: fields are dropped in order.
+    _lock: File,
+}
+
+impl std::fmt::Debug for LmdbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LmdbStore").field("dir", &self.env.path()).finish_non_exhaustive()
+    }
+}
+
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|source| OpenError::Thread { name, source })
+}
+
+fn other(error: heed::Error) -> StoreError {
+    StoreError::Other(error.to_string())
+}
+
+impl LmdbStore {
+    /// Opens a directory, making it when it is missing, recovers what was owed, and starts the two threads.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(options: StoreOptions) -> Result<Arc<LmdbStore>, OpenError> {
+        let open::Opened { env, tables, ledger, shared, sealer, lock, map_bytes, used_bytes } =
+            open::open(&options)?;
+        let shared = Arc::new(shared);
+        let (commands, queued) = sync_channel(COMMANDS_MAX);
+        let (reads, read_requests) = sync_channel(READS_MAX);
+        let damage: DamageCount = shared.damage.clone();
+        let reader = Reader { env: env.clone(), tables, damage, fixes: commands.clone() };
+        let reading = spawn("fanfare-store-read", move || reader.run(&read_requests))?;
+        let space =
+            Space::new(&options.dir, map_bytes as u64, options.disk_bytes_max, options.disk_reserve_bytes);
+        let writer = Writer {
+            env: env.clone(),
+            ledger,
+            commands: queued,
+            reads,
+            shared: Arc::clone(&shared),
+            clock: options.clock,
+            space,
+            used_bytes,
+            held: Vec::new(),
+        };
+        let writing = spawn("fanfare-store-write", move || writer.run())?;
+        let threads = Mutex::new(vec![writing, reading]);
+        Ok(Arc::new(LmdbStore { commands, shared, sealer, tables, env, threads, _lock: lock }))
+    }
+
+    fn gone(&self) -> StoreError {
+        match self.shared.poison() {
+            Some(text) => StoreError::Poisoned(text),
+            None => StoreError::Other("the store is closed".into()),
+        }
+    }
+
+    /// Queues a command now, so that callers' order is kept, and gives a future of its answer.
+    fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> SendFuture<Result<T, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        match self.commands.try_send(command(reply)) {
+            Ok(()) => Box::pin(async move {
+                match answer.await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(match shared.poison() {
+                        Some(text) => StoreError::Poisoned(text),
+                        None => StoreError::Other("the store is closed".into()),
+                    }),
+                }
+            }),
+            Err(refused) => {
+                let (command, error) = match refused {
+                    TrySendError::Full(command) => (command, StoreError::Busy),
+                    TrySendError::Disconnected(command) => (command, self.gone()),
+                };
+                if let Command::Ingest { bytes, .. } = command {
+                    self.shared.unqueue(bytes);
+                }
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+    }
+
+    /// Attempts of one webhook recorded in hours `from_hour..=to_hour` (Unix hours), oldest first; at most `count_max`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn attempts(
+        &self,
+        webhook: WebhookNo,
+        from_hour: u32,
+        to_hour: u32,
+        count_max: usize,
+    ) -> Result<Vec<StoredAttempt>, StoreError> {
+        let txn = self.env.read_txn().map_err(other)?;
+        let mut found = Vec::new();
+        let mut hour = from_hour;
+        while hour <= to_hour && found.len() < count_max {
+            let (from, to) =
+                (attempts_key(hour, webhook.0, 0, 0), attempts_key(hour, webhook.0, u64::MAX, u16::MAX));
+            for row in self
+                .tables
+                .attempts
+                .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))
+                .map_err(other)?
+            {
+                let (key, row) = row.map_err(other)?;
+                match attempt::decode(key, row) {
+                    Ok(attempts) => found.extend(attempts),
+                    Err(damaged) => self.shared.damage.report(damaged, u64::from(hour)),
+                }
+            }
+            // The next hour that has any rows at all, so that a wide range costs no seek per empty hour.
+            let Some(next) = hour.checked_add(1) else { break };
+            let next_row = self.tables.attempts.get_greater_than_or_equal_to(&txn, &next.to_be_bytes());
+            match next_row.map_err(other)? {
+                Some((key, _)) => hour = key_no(key),
+                None => break,
+            }
+        }
+        found.truncate(count_max);
+        Ok(found)
+    }
+
+    /// Dead letters of one webhook, oldest first; at most `count_max`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn dead_letters(
+        &self,
+        webhook: WebhookNo,
+        count_max: usize,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let txn = self.env.read_txn().map_err(other)?;
+        let (from, to) = (timed_key(webhook.0, 0, 0, 0), timed_key(webhook.0, u64::MAX, u64::MAX, u16::MAX));
+        let mut found = Vec::new();
+        for row in self
+            .tables
+            .dead
+            .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))
+            .map_err(other)?
+            .take(count_max)
+        {
+            let (key, row) = row.map_err(other)?;
+            let (ended_ms, seq, part) = timed_parts(key);
+            match DeadRow::decode(key, row) {
+                Ok(DeadRow { index, part_count, progress, failure, status, event_id, reason }) => {
+                    found.push(StoredDeadLetter {
+                        key: DeliveryKey { seq: Seq(seq), part },
+                        ended_ms,
+                        index,
+                        part_count,
+                        progress,
+                        reason,
+                        failure,
+                        status,
+                        event_id,
+                    });
+                }
+                Err(damaged) => self.shared.damage.report(damaged, seq),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rows of each table, for operators and tests.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn row_counts(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let txn = self.env.read_txn().map_err(other)?;
+        self.tables
+            .all()
+            .into_iter()
+            .map(|(name, table)| Ok((name, table.len(&txn).map_err(other)?)))
+            .collect()
+    }
+
+    fn stop(&self) {
+        let (reply, _answer) = oneshot::channel();
+        // Fails when it is closed already.
+        drop(self.commands.send(Command::Close(reply)));
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a store thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for LmdbStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Store for LmdbStore {
+    fn load(&self, sink: &mut dyn FnMut(CatalogEntry)) -> Result<(), StoreError> {
+        self.load_rows(sink).map_err(other)
+    }
+
+    fn ingest(&self, batch: Vec<IngestEvent>) -> SendFuture<Result<IngestReceipt, StoreError>> {
+        let prepared: Result<Vec<_>, _> = batch.into_iter().map(PreparedEvent::new).collect();
+        let queued = prepared.and_then(|events| {
+            let bytes = events.iter().map(PreparedEvent::bytes).sum();
+            self.shared.queue(bytes).map(|()| (events, bytes))
+        });
+        match queued {
+            Ok((events, bytes)) => self.ask(|reply| Command::Ingest { events, bytes, reply }),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn settle(&self, batch: SettleBatch) -> Result<(), SettleBatch> {
+        match self.commands.try_send(Command::Settle(batch)) {
+            Ok(()) => Ok(()),
+            Err(
+                TrySendError::Full(Command::Settle(batch))
+                | TrySendError::Disconnected(Command::Settle(batch)),
+            ) => Err(batch),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn page(&self, request: PageRequest) -> SendFuture<Result<Page, StoreError>> {
+        self.ask(|reply| Command::Read(ReadRequest::Page(request, reply)))
+    }
+
+    fn due(
+        &self,
+        webhook: WebhookNo,
+        until_ms: u64,
+        count_max: usize,
+    ) -> SendFuture<Result<(Vec<Owed>, Option<u64>), StoreError>> {
+        self.ask(|reply| Command::Read(ReadRequest::Due { webhook, until_ms, count_max, reply }))
+    }
+
+    fn park_all(&self, webhook: WebhookNo) -> SendFuture<Result<(), StoreError>> {
+        self.ask(|reply| Command::ParkAll(webhook, reply))
+    }
+
+    fn change(&self, changes: Vec<CatalogChange>) -> SendFuture<Result<(), StoreError>> {
+        let prepared: Result<Vec<_>, _> =
+            changes.into_iter().map(|change| PreparedChange::new(&self.sealer, change)).collect();
+        match prepared {
+            Ok(changes) => self.ask(|reply| Command::Change(changes, reply)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn next_channel_no(&self) -> ChannelNo {
+        ChannelNo(self.shared.next_channel())
+    }
+
+    fn next_webhook_no(&self) -> WebhookNo {
+        WebhookNo(self.shared.next_webhook())
+    }
+
+    fn webhook(&self, no: WebhookNo) -> Result<Option<Webhook>, StoreError> {
+        let txn = self.env.read_txn().map_err(other)?;
+        let Some(row) = self.tables.webhooks.get(&txn, &no_key(no.0)).map_err(other)? else {
+            return Ok(None);
+        };
+        catalog::decode_webhook(&self.sealer, no, row)
+            .map(Some)
+            .map_err(|error| StoreError::Other(format!("webhook {}: {error}", no.0)))
+    }
+
+    fn key_hash(&self, key: &Secret) -> [u8; 32] {
+        self.sealer.key_hash(key.expose())
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.shared.stats()
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.shared.poison().map_or(Ok(()), |text| Err(StoreError::Poisoned(text)))
+    }
+
+    fn close(&self) -> SendFuture<()> {
+        let (reply, answer) = oneshot::channel();
+        // Waits while the queue is full, which is at most as long as one commit.
+        let is_sent = self.commands.send(Command::Close(reply)).is_ok();
+        Box::pin(async move {
+            if is_sent {
+                // An error means that someone else's close came first; then everything is down as well.
+                drop(answer.await);
+            }
+        })
+    }
+}
+
+impl LmdbStore {
+    fn load_rows(&self, sink: &mut dyn FnMut(CatalogEntry)) -> heed::Result<()> {
+        let Tables { accounts, keys, channels, routes, parked, retries, .. } = self.tables;
+        let damage = &self.shared.damage;
+        let txn = self.env.read_txn()?;
+        for row in accounts.iter(&txn)? {
+            let (key, row) = row?;
+            match catalog::decode_account(key, row) {
+                Ok(account) => sink(CatalogEntry::Account(account)),
+                Err(damaged) => damage.report(damaged, 0),
+            }
+        }
+        for row in keys.iter(&txn)? {
+            let (key, row) = row?;
+            match catalog::decode_key(key, row) {
+                Ok(key) => sink(CatalogEntry::Key(key)),
+                Err(damaged) => damage.report(damaged, 0),
+            }
+        }
+        for row in channels.iter(&txn)? {
+            let (key, row) = row?;
+            let no = ChannelNo(key_no(key));
+            match catalog::decode_channel(no, row) {
+                Ok(channel) => sink(CatalogEntry::Channel(channel)),
+                Err(damaged) => damage.report(damaged, u64::from(no.0)),
+            }
+        }
+        let mut live = NumberSet::default();
+        for row in routes.iter(&txn)? {
+            let (key, row) = row?;
+            let no = WebhookNo(key_no(key));
+            match route::decode(no, row) {
+                Ok(route) => {
+                    live.insert(no.0);
+                    sink(CatalogEntry::Webhook(route));
+                }
+                Err(damaged) => damage.report(damaged, u64::from(no.0)),
+            }
+        }
+        tables::first_rows(parked, &txn, |no, _| {
+            if live.contains(no) {
+                sink(CatalogEntry::Backlog(WebhookNo(no)));
+            }
+            Ok(())
+        })?;
+        tables::first_rows(retries, &txn, |no, key| {
+            if live.contains(no) {
+                sink(CatalogEntry::Retries(WebhookNo(no), timed_parts(key).0));
+            }
+            Ok(())
+        })
+    }
+}
