@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::exit::Failure;
-use crate::{listen, render, send, verify};
+use crate::{demo, listen, render, send, serve, verify};
 use clap::{Parser, Subcommand};
 
 /// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
@@ -15,8 +15,8 @@ pub(crate) struct Cli {
 
 const ROOT_HELP: &str = "\
 Examples:
-  fanfare listen
-  fanfare render --format Z_API events.ndjson
+  fanfare demo
+  fanfare serve --dev
 
 Exit codes:
   0  done
@@ -29,6 +29,18 @@ Exit codes:
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Run the engine: management API, ingest, delivery, with its store in one directory
+    #[command(after_help = "\
+Examples:
+  fanfare serve --dev
+  FANFARE_BOOTSTRAP_KEY=$(openssl rand -hex 32) fanfare serve --config fanfare.toml --data-dir fanfare-data")]
+    Serve(serve::ServeArgs),
+    /// See it work: engine, receiver and webhooks on this machine, sample events, then a burst
+    #[command(after_help = "\
+Examples:
+  fanfare demo
+  fanfare demo --burst 100000")]
+    Demo(demo::DemoArgs),
     /// Receive deliveries: check signatures, print events; answer slowly, fail or refuse on request
     #[command(after_help = "\
 Examples:
@@ -62,6 +74,8 @@ Examples:
 /// Whatever the command says.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Send(args) => block_on(send::run(args)),
         Command::Render(args) => render::run(&args),

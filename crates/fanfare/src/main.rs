@@ -14,12 +14,18 @@
 mod cli;
 mod client;
 mod clock;
+mod config;
+mod demo;
 mod exit;
 mod listen;
+mod log;
+mod master_key;
 mod render;
 mod send;
+mod serve;
 mod signature;
 mod verify;
+mod wiring;
 
 use clap::Parser as _;
 use std::process::ExitCode;

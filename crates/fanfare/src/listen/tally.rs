@@ -97,13 +97,6 @@ impl Tally {
         }
     }
 
-    /// Whether a delivery with this id came in.
-    pub(crate) fn has_seen(&self, id: &[u8]) -> bool {
-        let hash = self.hash(id);
-        self.shard(hash)
-            .is_some_and(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash))
-    }
-
     /// All counts. Read one by one, so that they may differ by what comes in meanwhile.
     pub(crate) fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
