@@ -69,36 +69,13 @@ impl FromRequestParts<Shared> for ChannelCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
-        let ChannelCreator { principal, channel, unknown } =
-            ChannelCreator::from_request_parts(parts, shared).await?;
-        unknown.map_or(Ok(ChannelCaller { principal, channel }), |error| Err(error.into()))
-    }
-}
-
-/// A caller who may make a webhook on the path's channel, once that is there: an engine that makes channels on first
-/// use does it while it makes the webhook.
-pub(crate) struct ChannelCreator {
-    pub(crate) principal: Principal,
-    pub(crate) channel: ChannelId,
-    /// The channel is not there (yet). Comes before every fault of the body.
-    pub(crate) unknown: Option<EngineError>,
-}
-
-impl FromRequestParts<Shared> for ChannelCreator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
         let Caller { principal, .. } = Caller::<Manage>::from_request_parts(parts, shared).await?;
         let params = Params::from_request_parts(parts, shared).await?;
         let Some(channel) = params.get("channelId").and_then(|text| ChannelId::parse(text).ok()) else {
             return Err(unknown_channel(&principal, shared));
         };
-        let unknown = match shared.engine().authorize_channel(&principal, &channel) {
-            Ok(()) => None,
-            Err(error @ EngineError::UnknownChannel) => Some(error),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(ChannelCreator { principal, channel, unknown })
+        shared.engine().authorize_channel(&principal, &channel)?;
+        Ok(ChannelCaller { principal, channel })
     }
 }
 

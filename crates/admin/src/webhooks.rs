@@ -1,7 +1,7 @@
 //! `/v1/channels/{channelId}/webhooks[/{webhookId}]`.
 
 use crate::answer::{json, no_content, not_stored};
-use crate::auth::{ChannelCaller, ChannelCreator, WebhookCaller};
+use crate::auth::{ChannelCaller, WebhookCaller};
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::state::{Inner, Shared};
@@ -13,7 +13,6 @@ use axum::response::Response;
 use axum::routing::get;
 use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::Webhook;
-use fanfare_engine::NewWebhook;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
@@ -24,25 +23,18 @@ pub(crate) fn routes() -> Router<Shared> {
 }
 
 async fn create(
-    caller: ChannelCreator,
+    caller: ChannelCaller,
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let new = match read_new(&shared, request).await {
-        Ok(new) => new,
-        Err(error) => return Err(caller.unknown.map_or(error, ApiError::from)),
-    };
+    let JsonBody(body) = JsonBody::from_request(request, &shared).await?;
+    let new = new_webhook(&body, &Rules::of(&shared.admin))?;
     let (webhook, secret) = shared.engine().create_webhook(&caller.principal, &caller.channel, new).await?;
     let mut response = show(&shared, StatusCode::CREATED, &webhook, secret.as_ref())?;
     let place = format!("/v1/channels/{}/webhooks/{}", webhook.channel, webhook.id);
     let place = HeaderValue::try_from(place).expect("ids are letters, digits, _ and -");
     response.headers_mut().insert(LOCATION, place);
     Ok(response)
-}
-
-async fn read_new(shared: &Shared, request: Request) -> Result<NewWebhook, ApiError> {
-    let JsonBody(body) = JsonBody::from_request(request, shared).await?;
-    Ok(new_webhook(&body, &Rules::of(&shared.admin))?)
 }
 
 async fn list(caller: ChannelCaller, State(shared): State<Shared>) -> Result<Response, ApiError> {

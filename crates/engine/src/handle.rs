@@ -1,12 +1,13 @@
 //! The handle that the HTTP face and the binary hold.
 
 use crate::EngineError;
-use crate::catalog::{Catalog, ChannelEntry, Waiting, WebhookShared};
+use crate::catalog::{ChannelEntry, WebhookShared};
 use crate::ingest;
 use crate::live::WindowBudget;
 use crate::manage::{Change, Registry};
 use crate::metrics::{self, IngestMetrics, WorkerMetrics};
-use crate::worker::{Drain, IsDrained, Recovered, Successes, Worker, WorkerMail, WorkerParts};
+use crate::start::{self, Loops};
+use crate::worker::{Drain, IsDrained, Successes, Worker, WorkerMail};
 use actix::prelude::*;
 use fanfare_core::event::Subscription;
 use fanfare_core::policy::gate::GatePolicy;
@@ -15,11 +16,9 @@ use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::{
     Account, ApiKey, Auth, Channel, DeliveryPolicy, DeliverySettings, FormatName, Scopes, Webhook,
 };
-use fanfare_core::{AccountId, ChannelId, KeyId, Secret, WebhookId, WebhookNo};
+use fanfare_core::{AccountId, ChannelId, KeyId, Secret, WebhookId};
 use fanfare_render::event::{EventError, ParsedEvent};
 use parking_lot::Mutex;
-use rand::rngs::{SmallRng, StdRng};
-use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -114,10 +113,10 @@ pub enum SigningChange {
 /// One event loop, as the handle knows it.
 pub(crate) struct WorkerHandle {
     pub(crate) addr: Addr<Worker>,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
     /// Ends its thread when dropped; `None` where the loop is the caller's own.
-    stop: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    pub(crate) stop: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+    pub(crate) thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// What all clones of the handle share.
@@ -127,8 +126,8 @@ pub(crate) struct Inner {
     pub(crate) budget: Arc<WindowBudget>,
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) ingest: IngestMetrics,
-    bootstrap_hash: Option<[u8; 32]>,
-    is_draining: AtomicBool,
+    pub(crate) bootstrap_hash: Option<[u8; 32]>,
+    pub(crate) is_draining: AtomicBool,
 }
 
 impl Inner {
@@ -143,14 +142,6 @@ impl Inner {
     }
 }
 
-/// Where the event loops run.
-enum Loops {
-    /// A thread each.
-    Threads,
-    /// All on the caller's `LocalSet`: for tests on paused time and simulation.
-    Here,
-}
-
 /// The engine. Cheap to clone; dropping the last clone does not stop it, [`Engine::drain`] does.
 #[derive(Clone)]
 pub struct Engine {
@@ -163,7 +154,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read or a thread cannot be started.
     pub async fn start(options: EngineOptions) -> Result<Engine, EngineError> {
-        Self::start_on(options, &Loops::Threads).await
+        start::start(options, &Loops::Threads).await.map(|inner| Engine { inner })
     }
 
     /// The same with every event loop on the caller's `LocalSet`, so that paused time and a seed decide everything.
@@ -171,62 +162,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start_here(options: EngineOptions) -> Result<Engine, EngineError> {
-        Self::start_on(options, &Loops::Here).await
-    }
-
-    async fn start_on(options: EngineOptions, loops: &Loops) -> Result<Engine, EngineError> {
-        let (catalog, waiting) =
-            Catalog::load(&*options.store).map_err(|e| EngineError::Internal(e.to_string()))?;
-        let mut rng = StdRng::from_seed(options.seed);
-        let worker_seeds: Vec<u64> = (0..options.workers.max(1)).map(|_| rng.random()).collect();
-        let registry = Arc::new(Registry {
-            catalog,
-            store: Arc::clone(&options.store),
-            clock: Arc::clone(&options.clock),
-            rng: Mutex::new(rng),
-            making_channel: tokio::sync::Mutex::new(()),
-        });
-        let budget = WindowBudget::new(options.window_bytes_max);
-        let mut workers = Vec::with_capacity(worker_seeds.len());
-        for (index, seed) in worker_seeds.into_iter().enumerate() {
-            let metrics = Arc::new(WorkerMetrics::default());
-            let parts = WorkerParts {
-                clock: Arc::clone(&options.clock),
-                store: Arc::clone(&options.store),
-                transport: Arc::clone(&options.transport),
-                formatter: Arc::clone(&options.formatter),
-                registry: Arc::clone(&registry),
-                budget: Arc::clone(&budget),
-                metrics: Arc::clone(&metrics),
-                defaults: options.defaults.clone(),
-                gate_policy: options.gate,
-                hub_signature_name: options.hub_signature_name.clone(),
-                successes: options.successes,
-                idle_sleep: options.idle_sleep,
-                rng: SmallRng::seed_from_u64(seed),
-            };
-            workers.push(match loops {
-                Loops::Here => WorkerHandle {
-                    addr: Worker::start_here(parts),
-                    metrics,
-                    stop: Mutex::new(None),
-                    thread: Mutex::new(None),
-                },
-                Loops::Threads => start_thread(index, parts, metrics).await?,
-            });
-        }
-        let bootstrap_hash = options.bootstrap_key.as_ref().map(|key| options.store.key_hash(key));
-        let inner = Arc::new(Inner {
-            options,
-            registry,
-            budget,
-            workers,
-            ingest: IngestMetrics::default(),
-            bootstrap_hash,
-            is_draining: AtomicBool::new(false),
-        });
-        take_up(&inner, waiting).await;
-        Ok(Engine { inner })
+        start::start(options, &Loops::Here).await.map(|inner| Engine { inner })
     }
 
     /// Who holds `key`; `None` when nobody does. Only keyed hashes are compared, so that time tells nothing.
@@ -269,13 +205,24 @@ impl Engine {
         entry.filter(|_| is_own).ok_or(EngineError::UnknownChannel)
     }
 
-    /// Whether the principal may manage webhooks of the channel.
+    /// Whether the principal may manage webhooks of the channel. Where channels are made on first use, one that is
+    /// not there yet counts as the principal's own.
     ///
     /// # Errors
     /// In this order: [`EngineError::RoleRequired`] (the principal's own account, or for an operator the channel's,
     /// lacks the role), [`EngineError::UnknownChannel`].
     pub fn authorize_channel(&self, principal: &Principal, channel: &ChannelId) -> Result<(), EngineError> {
-        self.reach(principal, channel).map(|_| ())
+        match self.reach(principal, channel) {
+            Err(EngineError::UnknownChannel) if self.would_make(principal, channel) => Ok(()),
+            reached => reached.map(|_| ()),
+        }
+    }
+
+    fn would_make(&self, principal: &Principal, channel: &ChannelId) -> bool {
+        let inner = &self.inner;
+        inner.options.makes_channels
+            && principal.account.is_some()
+            && inner.registry.channel(channel).is_none()
     }
 
     /// Makes a webhook; the second value is its new signing secret, shown once.
@@ -501,56 +448,5 @@ impl Engine {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
-    }
-}
-
-/// An event loop on a thread of its own.
-async fn start_thread(
-    index: usize,
-    parts: WorkerParts,
-    metrics: Arc<WorkerMetrics>,
-) -> Result<WorkerHandle, EngineError> {
-    let (addr_tx, addr_rx) = tokio::sync::oneshot::channel();
-    let (stop_tx, stop_rx) = tokio::sync::oneshot::channel::<()>();
-    let thread = std::thread::Builder::new()
-        .name(format!("deliver-{index}"))
-        .spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    tracing::error!(%error, "cannot make an event loop");
-                    return;
-                }
-            };
-            let tasks = tokio::task::LocalSet::new();
-            tasks.block_on(&runtime, async move {
-                let _ = addr_tx.send(Worker::start_here(parts));
-                let _ = stop_rx.await;
-            });
-        })
-        .map_err(|error| EngineError::Internal(format!("cannot start a thread: {error}")))?;
-    let addr = addr_rx.await.map_err(|_| EngineError::Internal("an event loop did not start".into()))?;
-    Ok(WorkerHandle { addr, metrics, stop: Mutex::new(Some(stop_tx)), thread: Mutex::new(Some(thread)) })
-}
-
-/// Hands what was waiting on disk to the event loops.
-async fn take_up(inner: &Arc<Inner>, waiting: Waiting) {
-    let mut mails: Vec<Recovered> =
-        inner.workers.iter().map(|_| Recovered { backlog: Vec::new(), retries: Vec::new() }).collect();
-    let find = |no: WebhookNo| inner.registry.catalog.webhooks.get(&no).map(|shared| Arc::clone(&shared));
-    for no in waiting.backlog {
-        if let (Some(shared), Some(mail)) = (find(no), mails.get_mut(inner.worker_of(no))) {
-            shared.set_behind(true);
-            mail.backlog.push(shared);
-        }
-    }
-    for (no, due_ms) in waiting.retries {
-        if let (Some(shared), Some(mail)) = (find(no), mails.get_mut(inner.worker_of(no))) {
-            shared.next_due_ms.store(due_ms, Ordering::Relaxed);
-            mail.retries.push((no, due_ms));
-        }
-    }
-    for (worker, mail) in inner.workers.iter().zip(mails) {
-        let _ = worker.addr.send(mail).await;
     }
 }

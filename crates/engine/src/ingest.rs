@@ -9,6 +9,7 @@ use crate::catalog::{ChannelEntry, WebhookShared};
 use crate::handle::{IngestAnswer, Inner, Principal};
 use crate::live::LiveEvent;
 use crate::worker::{OwedFor, WorkerMail};
+use bytes::Bytes;
 use fanfare_core::event::{Event, EventKind};
 use fanfare_core::ports::{IngestEvent, IngestReceipt, IngestVerdict};
 use fanfare_core::{AccountId, ChannelId, EventId, Seq, WebhookNo};
@@ -220,6 +221,8 @@ fn mails(inner: &Inner, routed: Vec<Routed>, receipt: &IngestReceipt) -> Vec<Wor
         }
         routed.event.seq = seq;
         let mut live: Option<Arc<LiveEvent>> = None;
+        // A copy of its own: the slice that arrived would keep the whole request in memory while one event waits.
+        routed.event.envelope = Bytes::copy_from_slice(&routed.event.envelope);
         let event = Arc::new(routed.event);
         for (index, (webhook, is_direct)) in (0_u32..).zip(routed.owed) {
             let Some(mail) = mails.get_mut(inner.worker_of(webhook.no)) else { continue };

@@ -24,6 +24,7 @@ mod live;
 mod manage;
 mod metrics;
 mod outbox;
+mod start;
 mod webhook;
 mod worker;
 

@@ -1,4 +1,12 @@
 //! Doubles of the ports, a scripted receiver and builders; only ever a dev-dependency.
+//!
+//! What it is: a store in memory ([`store`]), a transport without sockets ([`transport`]) and a clock that follows
+//! tokio's ([`clock`]), for actors on paused time; and a receiver on a real socket that misbehaves on demand
+//! ([`receiver`]), for what speaks HTTP.
+//!
+//! What it is not: part of the product; nothing here may be reached from a release build.
+//!
+//! Where to start: [`transport::ScriptedTransport`] for actor tests, [`receiver`] for end-to-end tests.
 
 pub mod clock;
 pub mod receiver;
