@@ -1,8 +1,8 @@
 //! `fanfare serve`: the engine as a process. Settings, start, signals, drain.
 
 use crate::clock::SystemClock;
-use crate::config::Settings;
 use crate::config::merge::{Sources, load};
+use crate::config::{BOOTSTRAP_KEY_CHARS_ENOUGH, Settings};
 use crate::exit::{Exit, Failure};
 use crate::listen::bind;
 use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, raise_file_limit};
@@ -67,6 +67,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
             is_new = key.is_new,
             "the master key lies beside the data it seals; in production keep it elsewhere (master_key_file)"
         );
+    }
+    if settings.bootstrap_key.as_ref().is_some_and(|k| k.0.expose().len() < BOOTSTRAP_KEY_CHARS_ENOUGH) {
+        tracing::warn!("FANFARE_BOOTSTRAP_KEY is short; make one with: openssl rand -hex 32");
     }
     let node = Node::start(&settings, key.bytes, args.dev, clock).await?;
     let told = ListenFile::write(&settings.data_dir, address)?;

@@ -15,11 +15,14 @@ use crate::tables::{
 };
 use crate::writer::{Command, Fix};
 use fanfare_core::delivery::{Origin, Owed, Progress};
+use fanfare_core::event::Event;
 use fanfare_core::ports::{Page, PageRequest, StoreError};
 use fanfare_core::{Seq, WebhookNo};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 /// Bytes of events that one answer about retries holds, but for the last: bounds memory whatever `count_max` is.
@@ -56,6 +59,32 @@ pub(crate) struct Reader {
     pub(crate) damage: DamageCount,
     /// Back to the writer, for what reading found to be damaged.
     pub(crate) fixes: SyncSender<Command>,
+    pub(crate) recent: Recent,
+}
+
+/// Events that someone still holds, so that webhooks which read the same events one after the other share one copy:
+/// with a fan-out of 100 behind, that is 1.2 KB instead of 120 KB an event, and 99 checksums and copies less.
+#[derive(Default)]
+pub(crate) struct Recent(RefCell<HashMap<u64, Weak<Event>>>);
+
+impl Recent {
+    /// Names kept; past it those whose event nobody holds any more are dropped. Names of held events are bounded by
+    /// what the readers' windows hold.
+    const NAMES_KEPT: usize = 16 * 1024;
+
+    fn get(&self, seq: u64) -> Option<Arc<Event>> {
+        self.0.borrow().get(&seq).and_then(Weak::upgrade)
+    }
+
+    fn keep(&self, event: Event) -> Arc<Event> {
+        let event = Arc::new(event);
+        let mut events = self.0.borrow_mut();
+        if events.len() >= Self::NAMES_KEPT && events.len() == events.capacity() {
+            events.retain(|_, event| event.strong_count() > 0);
+        }
+        events.insert(event.seq.0, Arc::downgrade(&event));
+        event
+    }
 }
 
 /// What one read found to be damaged, to be settled by the writer.
@@ -181,12 +210,18 @@ impl Reader {
             return Ok(None);
         }
         let progress = Progress::first(view.accepted_at_ms);
-        let Ok(event) = view.to_event(Seq(seq)) else {
-            self.damage.report(Damaged("event"), seq);
-            fixes.0.push(Fix::Damaged(DamagedDelivery { which, event_id: view.id(), progress }));
-            return Ok(None);
+        let event = match self.recent.get(seq) {
+            Some(event) => event,
+            None => {
+                let Ok(event) = view.to_event(Seq(seq)) else {
+                    self.damage.report(Damaged("event"), seq);
+                    fixes.0.push(Fix::Damaged(DamagedDelivery { which, event_id: view.id(), progress }));
+                    return Ok(None);
+                };
+                self.recent.keep(event)
+            }
         };
-        Ok(Some(Owed { event: Arc::new(event), index, part: None, settled_parts, progress, origin }))
+        Ok(Some(Owed { event, index, part: None, settled_parts, progress, origin }))
     }
 
     /// What a damaged chunk must have listed: between its first event and the webhook's next chunk, every event that

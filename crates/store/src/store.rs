@@ -7,7 +7,7 @@ use crate::ledger::DamageCount;
 use crate::number_set::NumberSet;
 use crate::open;
 use crate::options::{OpenError, StoreOptions};
-use crate::reader::{ReadRequest, Reader};
+use crate::reader::{ReadRequest, Reader, Recent};
 use crate::record::attempt::{self, StoredAttempt};
 use crate::record::dead::DeadRow;
 use crate::record::route;
@@ -96,7 +96,8 @@ impl LmdbStore {
         let (commands, queued) = sync_channel(COMMANDS_MAX);
         let (reads, read_requests) = sync_channel(READS_MAX);
         let damage: DamageCount = shared.damage.clone();
-        let reader = Reader { env: env.clone(), tables, damage, fixes: commands.clone() };
+        let reader =
+            Reader { env: env.clone(), tables, damage, fixes: commands.clone(), recent: Recent::default() };
         let reading = spawn("fanfare-store-read", move || reader.run(&read_requests))?;
         let space =
             Space::new(&options.dir, map_bytes as u64, options.disk_bytes_max, options.disk_reserve_bytes);
