@@ -55,16 +55,37 @@ impl Board {
         locked(&self.webhooks).push(webhook);
     }
 
-    /// Expects every body of an event at every webhook; how many that are. `Err`: the event renders to none because
-    /// it is not sound.
+    /// Expects every body of an event at every webhook; how many that are. `Err`: the event is not sound.
     pub(crate) fn expect(
         &self,
         id: &EventId,
         event: &ParsedEvent,
         phone: Option<&str>,
     ) -> Result<u64, String> {
+        let owed = self.owed(id, event, phone)?;
+        let count = u64::try_from(owed.len()).unwrap_or(u64::MAX);
+        locked(&self.expected).extend(owed);
+        Ok(count)
+    }
+
+    /// How many bodies an event has over all webhooks.
+    pub(crate) fn count(
+        &self,
+        id: &EventId,
+        event: &ParsedEvent,
+        phone: Option<&str>,
+    ) -> Result<u64, String> {
+        self.owed(id, event, phone).map(|owed| u64::try_from(owed.len()).unwrap_or(u64::MAX))
+    }
+
+    fn owed(
+        &self,
+        id: &EventId,
+        event: &ParsedEvent,
+        phone: Option<&str>,
+    ) -> Result<Vec<(String, Expected)>, String> {
         let event = event.clone().into_event(id.clone(), phone.map(Box::from), 0);
-        let mut added = 0;
+        let mut owed = Vec::new();
         for (index, webhook) in locked(&self.webhooks).iter().enumerate() {
             let bodies = match render_builtin(&webhook.format, &event) {
                 Some(Rendered::Bodies(bodies)) => bodies,
@@ -73,11 +94,10 @@ impl Board {
             };
             for (part, body) in (0_u16..).zip(bodies) {
                 let expected = Expected { body: body.bytes, webhook: index };
-                locked(&self.expected).insert(delivery_id(id, webhook.id, part), expected);
-                added += 1;
+                owed.push((delivery_id(id, webhook.id, part), expected));
             }
         }
-        Ok(added)
+        Ok(owed)
     }
 
     /// Holds an arrival against what is owed; a line to show when it is right.
@@ -86,7 +106,11 @@ impl Board {
         let problem = match self.check(id, seen) {
             Ok(format) => {
                 self.arrived.fetch_add(1, Ordering::AcqRel);
-                let body: String = printable(seen.body).chars().take(SHOWN_CHARS).collect();
+                let whole = printable(seen.body);
+                let mut body: String = whole.chars().take(SHOWN_CHARS).collect();
+                if body.len() < whole.len() {
+                    body.push('…');
+                }
                 let event = seen.text("x-hub-event");
                 return Some(format!("{event:16} {format:8} {:5} bytes  verified  {body}", seen.body_bytes));
             }

@@ -232,12 +232,14 @@ impl Demo {
             .iter()
             .find(|line| line.contains("\"MESSAGE_RECEIVED\""))
             .ok_or_else(|| Failure::work("there is no sample of a message"))?;
+        let event = sample(line.as_bytes())?;
+        let id = event.id.clone().ok_or_else(|| Failure::work("a sample has no id"))?;
+        let bodies = self.board.count(&id, &event, sample_phone()?.as_deref()).map_err(Failure::work)?;
         let lines = std::iter::repeat_n(*line, usize::try_from(burst).unwrap_or(usize::MAX));
         let owed_before = owed;
-        let (owed, shown) =
-            tokio::join!(self.push_all(lines, burst, "B"), self.show_rate(owed_before, burst));
-        shown?;
-        let total = owed_before + owed?;
+        let (pushed, ()) =
+            tokio::join!(self.push_all(lines, burst, "B"), self.show_rate(owed_before, burst * bodies));
+        let total = owed_before + pushed?;
         let arrived = self.wait(total).await? - owed_before;
         let seconds = self.clock.elapsed().saturating_sub(began).as_secs_f64().max(0.001);
         say(&format!(
@@ -308,9 +310,8 @@ impl Demo {
     }
 
     /// The live rate: a bar on a terminal, a line a second elsewhere.
-    async fn show_rate(&self, before: u64, events: u64) -> Result<(), Failure> {
+    async fn show_rate(&self, before: u64, owed: u64) {
         let is_terminal = std::io::stderr().is_terminal();
-        let owed = events * 2;
         let bar = ProgressBar::with_draw_target(Some(owed), ProgressDrawTarget::stderr_with_hz(10));
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} deliveries {msg}") {
             bar.set_style(style);
@@ -333,8 +334,7 @@ impl Demo {
                 say(&format!("  {arrived} of {owed} deliveries, {per_second:.0}/s"));
             }
             if is_over {
-                bar.finish_and_clear();
-                return Ok(());
+                return bar.finish_and_clear();
             }
         }
     }
