@@ -340,17 +340,4 @@ async fn read(mut body: Incoming, keeps: bool) -> Option<(Bytes, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_spread_evenly_and_exact() {
-        for (share, failed) in [(0.0, 0), (0.1, 100), (0.25, 250), (1.0, 1000)] {
-            let behaviour = Behaviour { fail_share: share, ..Behaviour::default() };
-            let numbers: Vec<u64> = (1..=1000).filter(|number| behaviour.fails(*number)).collect();
-            assert_eq!(numbers.len(), failed, "{share}");
-            let widest = numbers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-            assert!(failed == 0 || as_float(widest) <= (1.0 / share).ceil(), "{share}: {widest}");
-        }
-    }
-}
+mod tests;

@@ -154,8 +154,9 @@ fn is_path_start(line: &str, at: usize) -> bool {
 }
 
 fn hyper_client(file: &File) -> impl Iterator<Item = String> + '_ {
-    let is_allowed =
-        HYPER_CLIENT.iter().any(|(path, _)| file.path.starts_with(path)) || file.path.contains("/tests/");
+    let is_allowed = HYPER_CLIENT.iter().any(|(path, _)| file.path.starts_with(path))
+        || file.path.contains("/tests/")
+        || file.path.ends_with("/tests.rs");
     by_line(file, move |line| {
         let is_named = [concat!("hyper::", "client"), concat!("hyper_util::", "client")]
             .iter()
