@@ -13,6 +13,8 @@
 //! The expectations were written from the mapping, not from what the program printed; `cargo xtask golden` rewrites
 //! those that differ, and the difference is reviewed like code.
 
+#![cfg(test)]
+
 use bytes::Bytes;
 use fanfare_core::EventId;
 use fanfare_core::delivery::Rendered;
