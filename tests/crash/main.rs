@@ -2,6 +2,7 @@
 //! again, and in the end every acknowledged event has reached every webhook, every repeat with the same `webhook-id`
 //! and body.
 #![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "a real process is waited for, on the real clock")]
 
 mod hub;
 mod node;
