@@ -26,7 +26,6 @@ const MARKS: &[(&str, &str)] = &[
     (concat!("#[", "ignore"), "no ignored tests: assert today's behaviour with a note"),
     (concat!("#[", "allow("), "#[expect(lint, reason = \"...\")]"),
     (concat!("#![", "allow("), "#![expect(lint, reason = \"...\")]"),
-    (concat!("thread::", "sleep"), "wait for what is waited for; a sleep makes a test slow and flaky"),
 ];
 
 /// Paths of one machine.
@@ -53,6 +52,7 @@ pub(super) fn check(files: &[File]) -> Vec<String> {
             found.extend(size(file));
             found.extend(map(file));
             found.extend(marks(file));
+            found.extend(sleeps(file));
             found.extend(words(file));
             found.extend(hyper_client(file));
         }
@@ -102,6 +102,26 @@ fn marks(file: &File) -> impl Iterator<Item = String> + '_ {
             .iter()
             .find(|(mark, _)| has_mark(line, mark))
             .map(|(mark, better)| format!("`{mark}`: {better}"))
+    })
+}
+
+/// A unit test that sleeps is slow and flaky: time is an argument, or paused. Tests in `tests/` start processes, whose
+/// state can only be polled; product code may have a thread that waits.
+fn sleeps(file: &File) -> impl Iterator<Item = String> + '_ {
+    let tests_from = if file.path.ends_with("/tests.rs") || file.path.contains("/src/tests/") {
+        Some(0)
+    } else {
+        file.text.find(concat!("#[cfg(", "test)]\nmod tests"))
+    };
+    let lines_before = tests_from.map(|at| file.text.get(..at).unwrap_or_default().lines().count());
+    let found = by_line(file, |line| {
+        line.contains(concat!("thread::", "sleep"))
+            .then(|| "a unit test sleeps: wait for what is waited for".to_owned())
+    });
+    // `by_line` gives lines in order; those of product code are passed over by number.
+    found.filter(move |text| {
+        let number = text.split(':').nth(1).and_then(|number| number.parse::<usize>().ok());
+        lines_before.zip(number).is_some_and(|(before, number)| number > before)
     })
 }
 
@@ -200,6 +220,19 @@ mod tests {
         assert_eq!(found("a.rs", &format!("\nstruct {word};")), ["a.rs:2: `endpoint`: our word is webhook"]);
         let foreign = concat!("use tracing_sub", "scriber::fmt;");
         assert_eq!(found("a.rs", foreign), [""; 0]);
+    }
+
+    #[test]
+    fn sleeping_unit_tests_are_found_and_waiting_threads_are_not() {
+        let sleep = concat!("std::thread::", "sleep(x);\n");
+        let tests = concat!("#[cfg(", "test)]\nmod tests {\n");
+        assert_eq!(found("crates/a/src/b.rs", &format!("{sleep}{tests}}}\n")), [""; 0]);
+        assert_eq!(
+            found("crates/a/src/b.rs", &format!("{sleep}{tests}{sleep}}}\n")),
+            ["crates/a/src/b.rs:4: a unit test sleeps: wait for what is waited for"]
+        );
+        assert_eq!(found("crates/a/src/b/tests.rs", sleep).len(), 1);
+        assert_eq!(found("tests/recovery/main.rs", sleep), [""; 0]);
     }
 
     #[test]
