@@ -23,6 +23,7 @@ mod master_key;
 mod render;
 mod send;
 mod serve;
+mod signals;
 mod signature;
 mod verify;
 mod wiring;

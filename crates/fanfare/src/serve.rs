@@ -5,6 +5,7 @@ use crate::config::merge::{Sources, load};
 use crate::config::{BOOTSTRAP_KEY_CHARS_ENOUGH, Settings};
 use crate::exit::{Exit, Failure};
 use crate::listen::bind;
+use crate::signals::Signals;
 use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, raise_file_limit};
 use crate::{log, master_key};
 use clap::Args;
@@ -17,7 +18,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Flags of `fanfare serve`.
 #[derive(Args, Debug)]
@@ -132,27 +132,6 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         flags.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
     }
     load(Sources { file, environment: std::env::vars_os().collect(), flags })
-}
-
-/// The two signals that ask for an end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let watch =
-            |kind| signal(kind).map_err(|error| Failure::work(format!("cannot wait for signals: {error}")));
-        Ok(Signals { terminate: watch(SignalKind::terminate())?, interrupt: watch(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// `DATA_DIR/listen`: the address, for scripts; there while the engine serves.

@@ -156,9 +156,14 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// Reads a value given as text: environment and flags.
+/// Reads a value given as text: environment and flags. The settings' own types check what a list holds.
 fn parse(key: &Key, text: &str, origin: &Origin<'_>) -> Result<Value, Failure> {
     let wrong = || Failure::usage(format!("{} {origin} must be {}", key.path, key.kind));
+    // A list may be written as in the file, or plainly with commas.
+    if matches!(key.kind, Kind::Texts | Kind::Counts) && text.trim_start().starts_with('[') {
+        let mut table: Table = format!("value = {text}").parse().map_err(|_| wrong())?;
+        return table.remove("value").ok_or_else(wrong);
+    }
     let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let count = |part: &str| part.parse().ok().filter(|number| *number >= 0).map(Value::Integer);
     match key.kind {

@@ -14,6 +14,7 @@ use crate::listen::tally::{Rate, as_float};
 use crate::log;
 use crate::send::lines::Rewrite;
 use crate::send::push::{Batch, Patience, Summary, push};
+use crate::signals::Signals;
 use crate::signature::{HUB_SIGNATURE, ReceiverSecret};
 use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, raise_file_limit};
 use board::{Board, DemoWebhook};
@@ -60,16 +61,15 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     log::start(&LogSettings { level: "warn".into(), ..LogSettings::default() })?;
     raise_file_limit();
+    let mut signals = Signals::new()?;
     let folder = tempfile::Builder::new()
         .prefix("fanfare-demo-")
         .tempdir()
         .map_err(|error| Failure::store(format!("cannot make a temporary directory: {error}")))?;
     let result = tokio::select! {
         result = Demo::play(args.burst, folder.path()) => result,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.map_err(|error| Failure::work(format!("cannot wait for signals: {error}")))?;
-            Err(Failure::work("interrupted"))
-        }
+        // The directory is removed below: a demo that is cut short leaves nothing behind either.
+        () = signals.next() => Err(Failure::work("interrupted")),
     };
     let removed = folder.close();
     result?;
@@ -316,22 +316,29 @@ impl Demo {
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} deliveries {msg}") {
             bar.set_style(style);
         }
+        let pause = if is_terminal { Duration::from_millis(200) } else { Duration::from_secs(1) };
         let mut rate = Rate::default();
-        let mut ticks = tokio::time::interval(Duration::from_millis(if is_terminal { 200 } else { 1000 }));
-        let mut stalled = (0, self.clock.elapsed());
+        let began = self.clock.elapsed();
+        let mut shown_at = began;
+        let mut last = (0, began);
+        // Looks often, so that the burst's time is not rounded to when it is shown.
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
         loop {
             ticks.tick().await;
-            let arrived = self.board.arrived() - before;
-            let per_second = rate.per_second(arrived, self.clock.elapsed());
-            if arrived != stalled.0 {
-                stalled = (arrived, self.clock.elapsed());
+            let (arrived, now) = (self.board.arrived() - before, self.clock.elapsed());
+            if arrived != last.0 {
+                last = (arrived, now);
             }
-            let is_over = arrived >= owed || self.clock.elapsed().saturating_sub(stalled.1) > STALL_LIMIT;
-            if is_terminal {
-                bar.set_position(arrived);
-                bar.set_message(format!("{per_second:.0}/s"));
-            } else if arrived > 0 {
-                say(&format!("  {arrived} of {owed} deliveries, {per_second:.0}/s"));
+            let is_over = arrived >= owed || now.saturating_sub(last.1) > STALL_LIMIT;
+            if is_over || now.saturating_sub(shown_at) >= pause {
+                let per_second = rate.per_second(arrived, now.saturating_sub(began));
+                shown_at = now;
+                if is_terminal {
+                    bar.set_position(arrived);
+                    bar.set_message(format!("{per_second:.0}/s"));
+                } else {
+                    say(&format!("  {arrived} of {owed} deliveries, {per_second:.0}/s"));
+                }
             }
             if is_over {
                 return bar.finish_and_clear();

@@ -7,6 +7,7 @@ pub(crate) mod tally;
 
 use crate::clock::SystemClock;
 use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
 use crate::signature::{HUB_SIGNATURE, ReceiverSecret, Verdict};
 use clap::Args;
 use fanfare_signing::TOLERANCE_S;
@@ -18,7 +19,6 @@ use std::time::Duration;
 use tally::Rate;
 use time::OffsetDateTime;
 use time::macros::format_description;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Flags of `fanfare listen`.
 #[derive(Args, Debug)]
@@ -79,14 +79,12 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Failure> {
     say(&format!("listening on http://{}", receiver.address()));
     let tally = receiver.tally();
 
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut signals = Signals::new()?;
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let mut rate = Rate::default();
     loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = signals.next() => break,
             Ok(()) = is_finished.changed() => break,
             _ = ticks.tick(), if args.quiet => {
                 let counts = tally.counts();
@@ -145,10 +143,6 @@ pub(crate) fn bind(address: &str) -> Result<std::net::TcpListener, Failure> {
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
-}
-
-fn no_signals(error: std::io::Error) -> Failure {
-    Failure::work(format!("cannot wait for signals: {error}"))
 }
 
 /// Prints a line; a closed pipe is the reader's wish to see no more, not an error.
