@@ -136,6 +136,8 @@ impl Connection for Http1Connection {
     }
 
     /// Expected cost beside hyper's own: the boxed future, and what [`Template::request`] and `read_answer` say.
+    /// Counted (`examples/throughput.rs`, calls of the allocator): 16 allocations an attempt, hyper's and the caller's
+    /// included, as many as a bare hyper loop makes that builds four headers.
     fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport> {
         let shared = &self.0;
         if shared.state.get() == State::Busy {

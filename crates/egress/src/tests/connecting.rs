@@ -112,6 +112,19 @@ fn the_next_address_is_tried() {
     });
 }
 
+#[test]
+fn sixteen_addresses_are_tried_and_all_are_checked() {
+    run(async {
+        let receiver = start();
+        let url = receiver.url_of("hooks.receiver.test", "/");
+        let answer = |last| ListedResolver::new(&[&[["127.0.0.2"; 16].as_slice(), &[last]].concat()]);
+        let report = refusal(&guarded(&["127.0.0.0/8"], answer("127.0.0.1")), &url, Protocol::Auto).await;
+        assert_eq!(class(&report), Some(FailureClass::Connect));
+        let report = refusal(&guarded(&["127.0.0.0/8"], answer("10.0.0.1")), &url, Protocol::Auto).await;
+        assert_eq!(class(&report), Some(FailureClass::BlockedAddress));
+    });
+}
+
 // Without a bound on each try but the last, an address that swallows packets would use up the whole attempt.
 #[test]
 fn an_address_that_says_nothing_does_not_starve_the_next() {

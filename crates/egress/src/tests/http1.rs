@@ -131,6 +131,8 @@ fn long_bodies_are_cut_off_and_the_connection_closed() {
             (Reply::EndlessBody(200), None),
             (Reply::EndlessBody(500), Some(FailureClass::Status)),
             (Reply::ok("x".repeat(64 * 1024 + 1)), None),
+            // Read to its end before it was found too long: closed all the same.
+            (Reply::Answer(Answer::new(500).body("x".repeat(64 * 1024 + 1))), Some(FailureClass::Status)),
         ] {
             let receiver = start();
             receiver.push(reply);

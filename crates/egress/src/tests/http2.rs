@@ -67,6 +67,15 @@ fn without_a_limit_of_the_receivers_a_hundred_requests_share_it() {
     });
 }
 
+async fn until_turned_away(connection: &dyn Connection) {
+    loop {
+        match class(&send(connection).await) {
+            None => {}
+            Some(class) => break assert_eq!(class, FailureClass::StaleConnection),
+        }
+    }
+}
+
 #[test]
 fn a_goaway_lets_what_is_in_flight_end() {
     run(async {
@@ -78,7 +87,9 @@ fn a_goaway_lets_what_is_in_flight_end() {
         let held = tokio::task::spawn_local(send(&*connection));
         receiver.requests_at_least(1).await;
         assert_eq!(class(&send(&*connection).await), None);
-        assert!(connection.is_open());
+        // New requests are turned away sooner or later; the one in flight still holds the connection open.
+        until_turned_away(&*connection).await;
+        assert_eq!((connection.free_slots(), connection.is_open()), (0, true));
         gate.open();
         let report = held.await.unwrap();
         assert_eq!((class(&report), report.status), (None, Some(201)));
@@ -124,6 +135,35 @@ fn a_head_over_its_bound_breaks_the_protocol() {
         assert_eq!(class(&send(&*connection).await), None);
         let report = send(&*connection).await;
         assert_eq!((class(&report), report.status), (Some(FailureClass::Protocol), None), "{report:?}");
+    });
+}
+
+// Frames of an unknown type are ignored one by one, for ever, if nobody counts.
+#[test]
+fn a_flood_of_meaningless_frames_breaks_the_protocol() {
+    use std::io::{Read as _, Write as _};
+    run(async {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (begin, begun) = std::sync::mpsc::sync_channel(1);
+        let flooder = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let _preface = socket.read(&mut [0; 1024]).unwrap();
+            let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            socket.write_all(&empty_settings).unwrap();
+            begun.recv().unwrap();
+            let mut frame = vec![0; 9 + 0x4000];
+            frame[..9].copy_from_slice(&[0, 0x40, 0, 0xfa, 0, 0, 0, 0, 0]);
+            while socket.write_all(&frame).is_ok() {}
+        });
+        let connected = prepare(&HttpTransport::new(options()), &url, Protocol::Http2).connect().await;
+        let connection = connected.unwrap_or_else(|report| panic!("{report:?}"));
+        let answer = send(&*connection);
+        begin.send(()).unwrap();
+        let report = answer.await;
+        assert_eq!(class(&report), Some(FailureClass::Protocol), "{report:?}");
+        drop(connection);
+        flooder.join().unwrap();
     });
 }
 
