@@ -25,7 +25,9 @@ impl Ledger {
                 }
             }
         }
-        Ok(())
+        // Closed here: an event parked later in this transaction must not share a row with these, because events of
+        // the same webhook that stay in the tail stand between them.
+        group.parking.flush(self.tables.parked, txn)
     }
 
     /// Lists everything that waits in memory for one webhook.

@@ -129,9 +129,6 @@ impl Ledger {
             backlog_max,
             damage,
         };
-        for row in tables.routes.iter(txn)? {
-            ledger.live.insert(key_no(row?.0));
-        }
         Ok(ledger.reload(txn, now_ms)?.map(|()| ledger))
     }
 
@@ -146,6 +143,10 @@ impl Ledger {
             self.damage.report(damaged, commit);
         }
         self.set_aside = self.tables.damaged.len(txn)?;
+        self.live = NumberSet::default();
+        for row in self.tables.routes.iter(txn)? {
+            self.live.insert(key_no(row?.0));
+        }
         self.reaping.clear();
         for row in self.tables.reaping.iter(txn)? {
             self.reaping.push_back((key_no(row?.0), 0));
@@ -278,4 +279,33 @@ pub(crate) fn read_state(
         state.has_row = true;
     }
     Ok(Ok(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::Group;
+    use crate::tables::no_key;
+    use crate::testing;
+
+    /// What an aborted transaction deleted once stayed deleted in memory, and its deliveries were dropped.
+    #[test]
+    fn an_aborted_transaction_leaves_no_trace_in_memory() {
+        let (mut opened, _dir) = testing::opened(|_| {});
+        let mut txn = opened.env.write_txn().unwrap();
+        opened.tables.routes.put(&mut txn, &no_key(1), b"row").unwrap();
+        txn.commit().unwrap();
+        let txn = opened.env.read_txn().unwrap();
+        opened.ledger.reload(&txn, 0).unwrap().unwrap();
+        drop(txn);
+
+        let mut txn = opened.env.write_txn().unwrap();
+        let mut group = Group::at(0);
+        let deletion = crate::change::PreparedChange::DeleteWebhook(fanfare_core::WebhookNo(1));
+        opened.ledger.change(&mut txn, &mut group, vec![deletion]).unwrap().unwrap();
+        assert!(!opened.ledger.live.contains(1) && opened.ledger.has_reaping());
+        txn.abort();
+        let txn = opened.env.read_txn().unwrap();
+        opened.ledger.reload(&txn, 0).unwrap().unwrap();
+        assert!(opened.ledger.live.contains(1) && !opened.ledger.has_reaping());
+    }
 }

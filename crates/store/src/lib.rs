@@ -37,6 +37,8 @@ mod standing;
 mod store;
 mod tables;
 mod tail;
+#[cfg(test)]
+mod testing;
 mod window;
 mod writer;
 

@@ -3,9 +3,9 @@
 use crate::ledger::DamageCount;
 use crate::record::event::PARKED_BIT;
 use crate::record::state::StateRow;
-use fanfare_core::ports::{StoreError, StoreStats};
+use fanfare_core::ports::{CatalogChange, StoreError, StoreStats};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of events that may wait in front of the writer.
 pub(crate) const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -21,6 +21,10 @@ pub(crate) struct Shared {
     next_webhook: AtomicU32,
     next_channel: AtomicU32,
     poison: OnceLock<String>,
+    /// More settlements wait for room on the disk than may be kept.
+    holds_too_many: AtomicBool,
+    /// The writer has ended, by a close or by a panic.
+    has_ended: AtomicBool,
     pub(crate) damage: DamageCount,
 }
 
@@ -37,6 +41,8 @@ impl Shared {
             next_webhook: AtomicU32::new(state.webhooks_reserved.max(1)),
             next_channel: AtomicU32::new(state.channels_reserved.max(1)),
             poison: OnceLock::new(),
+            holds_too_many: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             damage,
         }
     }
@@ -70,6 +76,19 @@ impl Shared {
         no
     }
 
+    /// Notes numbers that configuration uses, whoever gave them: they are never given here.
+    pub(crate) fn note_used(&self, change: &CatalogChange) {
+        match change {
+            CatalogChange::PutWebhook(webhook) => {
+                self.next_webhook.fetch_max(webhook.no.0.saturating_add(1), Ordering::Relaxed);
+            }
+            CatalogChange::PutChannel(channel) => {
+                self.next_channel.fetch_max(channel.no.0.saturating_add(1), Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
     /// Makes room for a batch in front of the writer.
     pub(crate) fn queue(&self, bytes: usize) -> Result<(), StoreError> {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -91,6 +110,31 @@ impl Shared {
     pub(crate) fn set_poison(&self, text: &str) {
         // The first reason stays.
         drop(self.poison.set(text.to_owned()));
+    }
+
+    /// Says whether settlements are given back because too many wait for room on the disk.
+    pub(crate) fn set_holds_too_many(&self, holds_too_many: bool) {
+        self.holds_too_many.store(holds_too_many, Ordering::Relaxed);
+    }
+
+    pub(crate) fn holds_too_many(&self) -> bool {
+        self.holds_too_many.load(Ordering::Relaxed)
+    }
+
+    /// Says that nothing is written any more.
+    pub(crate) fn set_ended(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Why nothing is written any more; `None` while something is.
+    pub(crate) fn refusal(&self) -> Option<StoreError> {
+        match self.poison() {
+            Some(text) => Some(StoreError::Poisoned(text)),
+            None if self.has_ended.load(Ordering::Relaxed) => {
+                Some(StoreError::Other("the store is closed".into()))
+            }
+            None => None,
+        }
     }
 
     /// Publishes a commit.

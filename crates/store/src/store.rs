@@ -118,10 +118,7 @@ impl LmdbStore {
     }
 
     fn gone(&self) -> StoreError {
-        match self.shared.poison() {
-            Some(text) => StoreError::Poisoned(text),
-            None => StoreError::Other("the store is closed".into()),
-        }
+        self.shared.refusal().unwrap_or_else(|| StoreError::Other("the store is closed".into()))
     }
 
     /// Queues a command now, so that callers' order is kept, and gives a future of its answer.
@@ -285,6 +282,9 @@ impl Store for LmdbStore {
     }
 
     fn settle(&self, batch: SettleBatch) -> Result<(), SettleBatch> {
+        if self.shared.holds_too_many() {
+            return Err(batch);
+        }
         match self.commands.try_send(Command::Settle(batch)) {
             Ok(()) => Ok(()),
             Err(
@@ -313,6 +313,7 @@ impl Store for LmdbStore {
     }
 
     fn change(&self, changes: Vec<CatalogChange>) -> SendFuture<Result<(), StoreError>> {
+        changes.iter().for_each(|change| self.shared.note_used(change));
         let prepared: Result<Vec<_>, _> =
             changes.into_iter().map(|change| PreparedChange::new(&self.sealer, change)).collect();
         match prepared {
@@ -348,7 +349,7 @@ impl Store for LmdbStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        self.shared.poison().map_or(Ok(()), |text| Err(StoreError::Poisoned(text)))
+        self.shared.refusal().map_or(Ok(()), Err)
     }
 
     fn close(&self) -> SendFuture<()> {

@@ -31,7 +31,7 @@ const GROUP_SETTLEMENTS_MAX: usize = 65_536;
 const SETTLEMENTS_ENOUGH: usize = 4096;
 /// How long settlements alone wait for company. With one commit before and one after, well below the 100 ms promised.
 const COMPANY_WAIT: Duration = Duration::from_millis(20);
-/// Settlements kept while the disk is full; beyond, the queue fills and they are given back.
+/// Settlements kept while the disk is full; beyond, they are given back.
 const HELD_SETTLEMENTS_MAX: usize = 65_536;
 /// How often a full disk is tried again.
 const FULL_RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -147,7 +147,19 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Serves until it is told to close.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        /// Tells even when the thread ends by a panic.
+        struct Ended(Arc<Shared>);
+        impl Drop for Ended {
+            fn drop(&mut self) {
+                self.0.set_ended();
+            }
+        }
+        let _ended = Ended(Arc::clone(&self.shared));
+        self.serve();
+    }
+
+    fn serve(mut self) {
         loop {
             let mut batch = Batch::default();
             if !self.wait(&mut batch) {
@@ -166,6 +178,7 @@ impl Writer {
                         "closed while the disk is full: the last settlements are lost and repeat"
                     );
                 }
+                self.shared.set_ended();
                 let _ = reply.send(());
                 return;
             }
@@ -175,11 +188,6 @@ impl Writer {
     /// Waits for the first command. `false`: everyone is gone.
     fn wait(&self, batch: &mut Batch) -> bool {
         let first = if !self.held.is_empty() {
-            let held: usize = self.held.iter().map(|batch| batch.settlements.len()).sum();
-            if held > HELD_SETTLEMENTS_MAX {
-                std::thread::sleep(FULL_RETRY_WAIT);
-                return true;
-            }
             self.commands.recv_timeout(FULL_RETRY_WAIT)
         } else if self.ledger.has_reaping() && self.shared.poison().is_none() {
             match self.commands.try_recv() {
@@ -223,8 +231,16 @@ impl Writer {
         }
     }
 
-    /// Commits a batch and answers it. A batch that finds no room is given up and its settlements are tried alone.
-    fn commit(&mut self, mut commands: VecDeque<Command>, is_closing: bool) {
+    /// Commits a batch and answers it. While more is held for want of room than may be, settlements are given back.
+    fn commit(&mut self, commands: VecDeque<Command>, is_closing: bool) {
+        self.try_commit(commands, is_closing);
+        let held: usize =
+            self.held.iter().map(|batch| batch.settlements.len() + batch.dropped_chunks.len()).sum();
+        self.shared.set_holds_too_many(held > HELD_SETTLEMENTS_MAX);
+    }
+
+    /// A batch that finds no room is given up and its settlements are tried alone.
+    fn try_commit(&mut self, mut commands: VecDeque<Command>, is_closing: bool) {
         let has_only_reads = commands.iter().all(|command| matches!(command, Command::Read(_)));
         if has_only_reads && self.held.is_empty() && !self.ledger.has_reaping() && !is_closing {
             for command in commands {
@@ -438,5 +454,142 @@ fn refuse(command: Command, error: &StoreError) {
         Command::Read(request) => request.refuse(error.clone()),
         Command::ParkAll(_, reply) | Command::Change(_, reply) => drop(reply.send(Err(error.clone()))),
         Command::Settle(_) | Command::Fix(_) | Command::Close(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, StillClock};
+    use bytes::Bytes;
+    use fanfare_core::delivery::{AttemptRecord, Ending, Origin, Progress, Settlement};
+    use fanfare_core::event::{Event, EventKind};
+    use fanfare_core::ports::{IngestEvent, IngestVerdict};
+    use fanfare_core::{ChannelId, ChannelNo, EventId, Seq};
+
+    fn event() -> PreparedEvent {
+        PreparedEvent::new(IngestEvent {
+            event: Event {
+                seq: Seq(0),
+                id: EventId::parse("E").unwrap(),
+                kind: EventKind::Block,
+                channel: ChannelId::parse("channel").unwrap(),
+                channel_phone: None,
+                key: None,
+                occurred_at_ms: None,
+                accepted_at_ms: 1,
+                envelope: Bytes::from_static(b"{}"),
+                payload: 0..2,
+            },
+            channel_no: ChannelNo(1),
+            is_deduplicated: false,
+            owed: vec![(WebhookNo(1), true)],
+            new_phone: None,
+        })
+        .unwrap()
+    }
+
+    fn ingest() -> (Command, oneshot::Receiver<Result<IngestReceipt, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Command::Ingest { events: vec![event()], bytes: 0, reply }, answer)
+    }
+
+    /// A failed attempt with a snippet of so many bytes.
+    fn failure(due_ms: u64, snippet_bytes: usize) -> Settlement {
+        let origin = if due_ms == 1 { Origin::Direct } else { Origin::Retry { due_ms: due_ms - 1 } };
+        Settlement {
+            webhook: WebhookNo(1),
+            seq: Seq(1),
+            event_id: EventId::parse("E").unwrap(),
+            index: 0,
+            part: 0,
+            part_count: 1,
+            origin,
+            ending: Ending::Retry { due_ms, progress: Progress::first(1) },
+            at_ms: 1,
+            attempt: Some(AttemptRecord {
+                attempt_number: 1,
+                started_ms: 1,
+                duration_ms: 1,
+                status: None,
+                failure: None,
+                snippet: Bytes::from(vec![0; snippet_bytes]),
+                detail: None,
+            }),
+        }
+    }
+
+    fn settle(settlements: Vec<Settlement>) -> VecDeque<Command> {
+        VecDeque::from([Command::Settle(SettleBatch { settlements, dropped_chunks: Vec::new() })])
+    }
+
+    /// A writer without a thread, on a map of 1 MiB.
+    fn writer() -> (Writer, SyncSender<Command>, tempfile::TempDir) {
+        let (mut opened, dir) = testing::opened(|options| options.map_bytes = 1 << 20);
+        let mut txn = opened.env.write_txn().unwrap();
+        opened.tables.routes.put(&mut txn, &crate::tables::no_key(1), b"row").unwrap();
+        txn.commit().unwrap();
+        opened.ledger.live.insert(1);
+        let (queue, commands) = std::sync::mpsc::sync_channel(1);
+        let (reads, _) = std::sync::mpsc::sync_channel(1);
+        let writer = Writer {
+            env: opened.env,
+            ledger: opened.ledger,
+            commands,
+            reads,
+            shared: Arc::new(opened.shared),
+            clock: Arc::new(StillClock),
+            space: Space::new(dir.path(), opened.map_bytes as u64, None, 0),
+            used_bytes: opened.used_bytes,
+            held: Vec::new(),
+        };
+        (writer, queue, dir)
+    }
+
+    /// A transaction that finds no room refuses the events and keeps the settlements, in order; nothing of it is
+    /// left in memory or on disk, and the store goes on.
+    #[test]
+    fn a_full_map_keeps_settlements_and_refuses_events() {
+        let (mut writer, _queue, _dir) = writer();
+        let (command, mut answer) = ingest();
+        writer.commit(VecDeque::from([command]), false);
+        assert_eq!(answer.try_recv().unwrap().unwrap().verdicts, [IngestVerdict::Accepted(Seq(1))]);
+
+        let (command, mut refused) = ingest();
+        let mut commands = VecDeque::from([command]);
+        commands.extend(settle((1..40).map(|due_ms| failure(due_ms, 60_000)).collect()));
+        writer.commit(commands, false);
+        assert!(matches!(refused.try_recv().unwrap(), Err(StoreError::Full(_))));
+        assert_eq!((writer.held.len(), writer.shared.poison()), (1, None));
+        assert_eq!((writer.ledger.state.next_seq, writer.ledger.tail.len()), (2, 1));
+
+        // What is held goes before what comes later; with smaller snippets both find room.
+        for settlement in &mut writer.held[0].settlements {
+            settlement.attempt = None;
+        }
+        writer.commit(settle(vec![failure(40, 0)]), false);
+        assert!(writer.held.is_empty());
+        let txn = writer.env.read_txn().unwrap();
+        let key = crate::tables::timed_key(1, 40, 1, 0);
+        assert_eq!(writer.ledger.tables.retries.len(&txn).unwrap(), 1);
+        assert!(writer.ledger.tables.retries.get(&txn, &key).unwrap().is_some());
+        assert_eq!((writer.ledger.state.backlog, writer.ledger.tail.len()), (1, 0));
+    }
+
+    /// Settlements held for want of room once grew by a whole queue each second.
+    #[test]
+    fn settlements_held_for_want_of_room_are_bounded() {
+        let (mut writer, _queue, _dir) = writer();
+        writer.commit(VecDeque::from([ingest().0]), false);
+        let too_large = || (1..40).map(|due_ms| failure(due_ms, 60_000)).collect::<Vec<_>>();
+        writer.commit(settle(too_large()), false);
+        assert!(!writer.held.is_empty() && !writer.shared.holds_too_many());
+        let mut more = vec![failure(1, 0); HELD_SETTLEMENTS_MAX];
+        more.extend(too_large());
+        writer.commit(settle(more), false);
+        assert!(writer.shared.holds_too_many());
+        writer.held.clear();
+        writer.commit(settle(vec![failure(1, 0)]), false);
+        assert!(!writer.shared.holds_too_many());
     }
 }

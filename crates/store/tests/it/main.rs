@@ -1,0 +1,10 @@
+//! The store from outside, on real directories: what is acknowledged is owed until it has ended, whatever happens.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
+mod backlog;
+mod deletion;
+mod idempotency;
+mod lifecycle;
+mod opening;
+mod support;
