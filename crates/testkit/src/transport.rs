@@ -52,6 +52,7 @@ pub struct ScriptedTransport {
     connections: AtomicUsize,
     in_flight: Arc<AtomicUsize>,
     in_flight_max: AtomicUsize,
+    panics_left: AtomicUsize,
 }
 
 impl ScriptedTransport {
@@ -63,7 +64,13 @@ impl ScriptedTransport {
             connections: AtomicUsize::new(0),
             in_flight: Arc::new(AtomicUsize::new(0)),
             in_flight_max: AtomicUsize::new(0),
+            panics_left: AtomicUsize::new(0),
         })
+    }
+
+    /// Makes the next so many preparations of a receiver panic, in the actor that asks for one.
+    pub fn panic_next(&self, count: usize) {
+        self.panics_left.store(count, Ordering::SeqCst);
     }
 
     /// From now on answers so.
@@ -95,6 +102,9 @@ pub struct SharedTransport(pub Arc<ScriptedTransport>);
 
 impl Transport for SharedTransport {
     fn receiver(&self, destination: &Destination) -> Result<Arc<dyn Receiver>, String> {
+        let takes_one = |left: usize| left.checked_sub(1);
+        let panics = self.0.panics_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, takes_one);
+        assert!(panics.is_err(), "scripted panic");
         Ok(Arc::new(ScriptedReceiver { transport: Arc::clone(&self.0), url: destination.url.clone() }))
     }
 }

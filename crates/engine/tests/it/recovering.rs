@@ -113,3 +113,28 @@ fn known_ids_are_duplicates_and_free_their_places() {
         assert_eq!(bench.sent().len(), 201);
     });
 }
+
+#[test]
+fn a_panicking_actor_is_started_again_and_loses_nothing() {
+    run(async {
+        let bench = Bench::new(|_| Answer::OK).await;
+        let webhook = bench.webhook(DeliverySettings::default()).await;
+        let other = bench.webhook(DeliverySettings::default()).await;
+        bench.transport.panic_next(3);
+        bench.push(400).await;
+        bench.pass(10 * SECOND).await;
+        let mut by_webhook = std::collections::HashMap::new();
+        for sent in bench.sent() {
+            let id = String::from_utf8(sent.request.delivery_id.to_vec()).expect("text");
+            let (_, webhook) = id.split_once('-').expect("event and webhook");
+            by_webhook.entry(webhook.to_owned()).or_insert_with(HashSet::new).insert(id.clone());
+        }
+        assert_eq!(by_webhook[&webhook.id.to_string()].len(), 400);
+        assert_eq!(by_webhook[&other.id.to_string()].len(), 400);
+        assert!(bench.engine.metrics_text().contains("fanfare_actor_panics_total 3"));
+        // Places reserved by the dead were freed: the window is whole again, and nothing is left on disk.
+        bench.push(200).await;
+        bench.pass(10 * SECOND).await;
+        assert_eq!((bench.store.event_count(), bench.store.parked_row_count()), (0, 0));
+    });
+}
