@@ -17,7 +17,7 @@ pub enum Step {
         /// From 1.
         attempt_number: u32,
     },
-    /// It grew too old while it waited: call [`Machine::expire`].
+    /// It grew too old while it waited: call [`Machine::expire`](super::Machine::expire).
     Expire {
         /// Which.
         slot: Slot,
