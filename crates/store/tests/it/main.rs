@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 mod backlog;
+mod crash;
 mod deletion;
 mod idempotency;
 mod lifecycle;
+mod model;
 mod opening;
 mod support;

@@ -1,0 +1,187 @@
+//! Copies of the data file taken while the store works, as a crash would leave it: everything acknowledged is owed or
+//! was settled, and what was committed as settled does not come back.
+
+use crate::support::{ManualClock, START_MS, Site, event, open, retry, settlement, wait};
+use fanfare_core::delivery::Ending;
+use fanfare_core::ports::{IngestVerdict, PageRequest, Store};
+use fanfare_core::{Seq, WebhookNo};
+use fanfare_store::LmdbStore;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const WEBHOOKS: u32 = 3;
+const COPIES: usize = 40;
+
+type Delivery = (Seq, u32);
+
+/// What the worker knows at one moment.
+#[derive(Clone, Default)]
+struct Known {
+    /// Its ingest was answered.
+    acknowledged: BTreeSet<Delivery>,
+    /// An ending was handed over, perhaps not committed.
+    settling: BTreeSet<Delivery>,
+    /// Its success was committed.
+    delivered: BTreeSet<Delivery>,
+    /// Its retry was committed.
+    retried: BTreeSet<Delivery>,
+}
+
+/// Numbers without a source of randomness, so that a run is like the one before but for its timing.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// Ingests and settles until told to stop.
+fn work(site: &Site, known: &Mutex<Known>, stop: &AtomicBool) {
+    let mut numbers = Numbers(1);
+    let mut open: Vec<(Delivery, u32)> = Vec::new();
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let owed: Vec<Vec<(u32, bool)>> = (0..=numbers.next(6))
+            .map(|_| {
+                let mut owed = Vec::new();
+                for no in 1..=WEBHOOKS {
+                    if numbers.next(3) > 0 {
+                        owed.push((no, numbers.next(4) > 0));
+                    }
+                }
+                owed
+            })
+            .collect();
+        let batch = (0..).zip(&owed).map(|(n, owed)| event(&format!("e{round}-{n}"), owed)).collect();
+        let receipt = site.try_ingest(batch).unwrap();
+        {
+            let mut known = known.lock().unwrap();
+            for (verdict, owed) in receipt.verdicts.iter().zip(&owed) {
+                let IngestVerdict::Accepted(seq) = verdict else { panic!("taken for a duplicate") };
+                for (index, (webhook, _)) in (0..).zip(owed) {
+                    known.acknowledged.insert((*seq, *webhook));
+                    open.push(((*seq, *webhook), index));
+                }
+            }
+        }
+        let mut settlements = Vec::new();
+        let (mut delivered, mut retried) = (Vec::new(), Vec::new());
+        // Keeps about a hundred open, so that the file stays small and rows of every kind come and go.
+        while open.len() > 100 || (!open.is_empty() && numbers.next(3) == 0) {
+            let at = usize::try_from(numbers.next(open.len() as u64)).unwrap();
+            let ((seq, webhook), index) = open.swap_remove(at);
+            let ending = if numbers.next(8) == 0 {
+                retried.push((seq, webhook));
+                retry(START_MS + numbers.next(1000))
+            } else {
+                delivered.push((seq, webhook));
+                Ending::Delivered
+            };
+            settlements.push(settlement(webhook, seq, index, ending));
+        }
+        known.lock().unwrap().settling.extend(delivered.iter().chain(&retried));
+        site.settle(settlements);
+        let mut known = known.lock().unwrap();
+        known.delivered.extend(delivered);
+        known.retried.extend(retried);
+    }
+}
+
+/// Number of the newest transaction that the file's two meta pages name.
+fn newest_transaction(file: &File) -> u64 {
+    // Page header, magic, version, address, map size, two tables of 48 bytes, last page.
+    const PLACE: u64 = 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8;
+    let mut number = [0; 8];
+    let mut read = |at: u64| {
+        file.read_exact_at(&mut number, at).unwrap();
+        u64::from_ne_bytes(number)
+    };
+    read(PLACE).max(read(4096 + PLACE))
+}
+
+/// The file as a crash might leave it: with the newest transaction whole and any part of the next one.
+fn crashed(path: &Path) -> Vec<u8> {
+    for _ in 0..100_000 {
+        let file = File::open(path).unwrap();
+        let before = newest_transaction(&file);
+        let bytes = std::fs::read(path).unwrap();
+        if newest_transaction(&file) == before {
+            return bytes;
+        }
+    }
+    panic!("the file never stood still for the time of a copy");
+}
+
+fn owed(store: &LmdbStore) -> (Vec<Delivery>, Vec<Delivery>) {
+    let (mut parked, mut retries) = (Vec::new(), Vec::new());
+    for no in 1..=WEBHOOKS {
+        let webhook = WebhookNo(no);
+        let page = PageRequest { webhook, from: Seq(0), deliveries_max: usize::MAX, bytes_max: usize::MAX };
+        parked.extend(wait(store.page(page)).unwrap().owed.iter().map(|owed| (owed.event.seq, no)));
+        let (due, _) = wait(store.due(webhook, u64::MAX, usize::MAX)).unwrap();
+        retries.extend(due.iter().map(|owed| (owed.event.seq, no)));
+    }
+    (parked, retries)
+}
+
+fn check_copy(file: &[u8], clock: Arc<ManualClock>, before: &Known, after: &Known) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("data.mdb"), file).unwrap();
+    let store = open(dir.path(), clock, |_| {}).unwrap();
+    let (parked, retries) = owed(&store);
+    let all: BTreeSet<Delivery> = parked.iter().chain(&retries).copied().collect();
+    assert_eq!(all.len(), parked.len() + retries.len(), "a delivery is owed twice");
+    for delivery in before.acknowledged.difference(&after.settling) {
+        assert!(parked.contains(delivery), "{delivery:?} was acknowledged and is lost");
+    }
+    for delivery in &before.retried {
+        assert!(retries.contains(delivery), "the retry of {delivery:?} is lost");
+    }
+    if let Some(back) = all.intersection(&before.delivered).next() {
+        panic!("{back:?} was committed as delivered and came back");
+    }
+    let stats = store.stats();
+    assert_eq!((stats.backlog_deliveries, stats.damaged_records), (all.len() as u64, 0));
+}
+
+/// Ends the worker also when a check fails, so that the failure is seen instead of waited for.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_crash_at_any_moment_loses_nothing_acknowledged() {
+    // A small tail, so that checkpoints are among what is interrupted.
+    let site = Site::with(WEBHOOKS, |options| options.tail_events_max = 32);
+    let known = Mutex::new(Known::default());
+    let stop = AtomicBool::new(false);
+    let path = site.dir.path().join("data.mdb");
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| work(&site, &known, &stop));
+        let _stopped = StopOnDrop(&stop);
+        for _ in 0..COPIES {
+            let before = known.lock().unwrap().clone();
+            let file = crashed(&path);
+            let after = known.lock().unwrap().clone();
+            check_copy(&file, Arc::clone(&site.clock), &before, &after);
+            if worker.is_finished() {
+                break;
+            }
+        }
+    });
+    let known = known.lock().unwrap();
+    assert!(known.delivered.len() > COPIES && !known.retried.is_empty(), "the store was at work");
+}

@@ -1,0 +1,254 @@
+//! Random sequences of everything callers do, against a model of a few lines: what is owed, and what is left on disk.
+
+use crate::support::{START_MS, Site, dead, event, retry, settlement, wait};
+use fanfare_core::delivery::{Ending, Origin, Settlement};
+use fanfare_core::ports::{CatalogChange, IngestEvent, IngestVerdict, Store};
+use fanfare_core::{Seq, WebhookNo};
+use fanfare_store::StoreOptions;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const WEBHOOKS: u32 = 4;
+const IDS_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Events: who is owed each (bits), who of them has it handed over in memory (bits), a producer's id or none.
+    Ingest(Vec<(u8, u8, Option<u8>)>),
+    /// Endings: which delivery, counted over all there ever were, and how.
+    Settle(Vec<(u16, u8)>),
+    ParkAll(u32),
+    DropChunks(u32),
+    Delete(u32),
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let events = vec((0_u8..16, any::<u8>(), proptest::option::weighted(0.3, 0_u8..7)), 1..5);
+    prop_oneof![
+        6 => events.prop_map(Op::Ingest),
+        6 => vec((any::<u16>(), 0_u8..5), 1..8).prop_map(Op::Settle),
+        1 => (1..=WEBHOOKS).prop_map(Op::ParkAll),
+        1 => (1..=WEBHOOKS).prop_map(Op::DropChunks),
+        1 => proptest::option::weighted(0.3, 1..=WEBHOOKS)
+            .prop_map(|no| no.map_or(Op::Reopen, Op::Delete)),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Open,
+    Retry(u64),
+    Dead,
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+struct Delivery {
+    index: u32,
+    /// One until a settlement tells of more.
+    bodies: Vec<Body>,
+}
+
+/// How many bodies the event has for the webhook: one, but for every third event.
+fn body_count(seq: Seq, webhook: u32) -> u16 {
+    if seq.0.is_multiple_of(3) { 1 + u16::try_from(webhook % 3).unwrap() } else { 1 }
+}
+
+#[derive(Default)]
+struct Model {
+    deliveries: BTreeMap<(Seq, u32), Delivery>,
+    next_seq: u64,
+    ids: VecDeque<u8>,
+    deleted: BTreeSet<u32>,
+}
+
+impl Model {
+    fn of(&self, webhook: u32) -> impl Iterator<Item = (Seq, &Delivery)> {
+        self.deliveries.iter().filter(move |((_, no), _)| *no == webhook).map(|((seq, _), d)| (*seq, d))
+    }
+
+    fn count(&self, is_counted: impl Fn(&Body) -> bool) -> u64 {
+        self.deliveries.values().flat_map(|d| &d.bodies).filter(|body| is_counted(body)).count() as u64
+    }
+
+    /// Applies an ending by the store's rules and gives the settlement.
+    fn settle(&mut self, pick: u16, how: u8) -> Option<Settlement> {
+        let at = usize::from(pick) % self.deliveries.len().max(1);
+        let ((seq, webhook), delivery) = self.deliveries.iter_mut().nth(at)?;
+        let count = body_count(*seq, *webhook);
+        let part = (pick / 7) % count;
+        let due_ms = START_MS + u64::from(pick % 50);
+        let (ending, to) = match how {
+            0 | 1 => (Ending::Delivered, Body::Ended),
+            2 => (retry(due_ms), Body::Retry(due_ms)),
+            3 => (dead(), Body::Dead),
+            _ => (Ending::Skipped { reason: "r".into() }, Body::Ended),
+        };
+        let known = delivery.bodies.get(usize::from(part)).copied();
+        let origin = match known {
+            Some(Body::Retry(due_ms)) => Origin::Retry { due_ms },
+            _ => Origin::Direct,
+        };
+        // What has ended stays so: a repeat changes nothing.
+        if matches!(known, None | Some(Body::Open | Body::Retry(_))) {
+            delivery.bodies.resize(usize::from(count), Body::Open);
+            delivery.bodies[usize::from(part)] = to;
+        }
+        Some(Settlement {
+            part,
+            part_count: count,
+            origin,
+            ..settlement(*webhook, *seq, delivery.index, ending)
+        })
+    }
+}
+
+fn options(options: &mut StoreOptions) {
+    options.tail_events_max = 3;
+    options.idempotency_ids_max = IDS_MAX;
+}
+
+fn ingest(site: &Site, model: &mut Model, events: &[(u8, u8, Option<u8>)]) {
+    let mut batch = Vec::new();
+    let mut expected = Vec::new();
+    for (owed, in_memory, id) in events {
+        let owed: Vec<(u32, bool)> = (1..=WEBHOOKS)
+            .filter(|no| owed & (1 << (no - 1)) != 0)
+            .map(|no| (no, in_memory & (1 << (no - 1)) != 0))
+            .collect();
+        let name = id.map_or("made".to_owned(), |id| format!("id{id}"));
+        batch.push(IngestEvent { is_deduplicated: id.is_some(), ..event(&name, &owed) });
+        if let Some(id) = id {
+            if model.ids.contains(id) {
+                expected.push(IngestVerdict::Duplicate);
+                continue;
+            }
+            model.ids.push_back(*id);
+            if model.ids.len() > IDS_MAX {
+                model.ids.pop_front();
+            }
+        }
+        model.next_seq += 1;
+        let seq = Seq(model.next_seq);
+        expected.push(IngestVerdict::Accepted(seq));
+        for (index, (webhook, _)) in (0..).zip(owed) {
+            if !model.deleted.contains(&webhook) {
+                model.deliveries.insert((seq, webhook), Delivery { index, bodies: vec![Body::Open] });
+            }
+        }
+    }
+    assert_eq!(site.try_ingest(batch).unwrap().verdicts, expected);
+}
+
+/// What must hold at any time; with `is_listed`, everything waiting is in the backlog index.
+fn check(site: &Site, model: &Model, webhook: u32, is_listed: bool) {
+    let open: Vec<(Seq, u32, Vec<u16>)> = model
+        .of(webhook)
+        .filter(|(_, d)| d.bodies.contains(&Body::Open))
+        .map(|(seq, d)| {
+            let settled =
+                (0..).zip(&d.bodies).filter(|(_, body)| **body != Body::Open).map(|(n, _)| n).collect();
+            (seq, d.index, settled)
+        })
+        .collect();
+    let parked: Vec<(Seq, u32, Vec<u16>)> = site
+        .parked(webhook)
+        .into_iter()
+        .map(|owed| (owed.event.seq, owed.index, owed.settled_parts))
+        .collect();
+    if is_listed {
+        assert_eq!(parked, open, "backlog of webhook {webhook}");
+    } else {
+        assert!(parked.iter().all(|owed| open.contains(owed)), "{parked:?} of {open:?}");
+        assert!(parked.is_sorted_by_key(|(seq, ..)| *seq), "{parked:?}");
+    }
+    let mut retries: Vec<(u64, Seq, u16)> = model
+        .of(webhook)
+        .flat_map(|(seq, d)| (0..).zip(&d.bodies).map(move |(part, body)| (seq, part, *body)))
+        .filter_map(|(seq, part, body)| match body {
+            Body::Retry(due_ms) => Some((due_ms, seq, part)),
+            _ => None,
+        })
+        .collect();
+    retries.sort_unstable();
+    let (due, _) = site.due(webhook, u64::MAX);
+    let due: Vec<(u64, Seq, u16)> = due
+        .iter()
+        .map(|owed| match owed.origin {
+            Origin::Retry { due_ms } => (due_ms, owed.event.seq, owed.part.unwrap()),
+            origin => panic!("a retry of origin {origin:?}"),
+        })
+        .collect();
+    assert_eq!(due, retries, "retries of webhook {webhook}");
+}
+
+fn check_counts(site: &Site, model: &Model) {
+    assert_eq!(site.backlog(), model.count(|body| matches!(body, Body::Open | Body::Retry(_))));
+    assert_eq!(site.store().stats().dead_letters, model.count(|body| *body == Body::Dead));
+    let kept: BTreeSet<Seq> = model
+        .deliveries
+        .iter()
+        .filter(|(_, d)| d.bodies.iter().any(|body| *body != Body::Ended))
+        .map(|((seq, _), _)| *seq)
+        .collect();
+    let rows = site.rows();
+    assert_eq!(rows.get("events").copied().unwrap_or(0), kept.len() as u64, "{kept:?}");
+    assert!(rows.get("progress").copied().unwrap_or(0) <= kept.len() as u64);
+    assert_eq!(site.store().stats().damaged_records, 0);
+}
+
+fn run(ops: &[Op]) {
+    let mut site = Site::with(WEBHOOKS, options);
+    let mut model = Model::default();
+    for op in ops {
+        let mut listed = 0..0;
+        match op {
+            Op::Ingest(events) => ingest(&site, &mut model, events),
+            Op::Settle(endings) => {
+                let settlements =
+                    endings.iter().filter_map(|(pick, how)| model.settle(*pick, *how)).collect();
+                site.settle(settlements);
+            }
+            Op::ParkAll(no) => {
+                wait(site.store().park_all(WebhookNo(*no))).unwrap();
+                listed = *no..no + 1;
+            }
+            // All of them, whether or not anything in them is still owed: the store knows better.
+            Op::DropChunks(no) => {
+                let chunks = site.page(*no, Seq(0), usize::MAX).chunks;
+                site.settle_and_drop(Vec::new(), chunks.into_iter().map(|chunk| (*no, chunk)).collect());
+            }
+            Op::Delete(no) => {
+                wait(site.store().change(vec![CatalogChange::DeleteWebhook(WebhookNo(*no))])).unwrap();
+                site.finish_reaping();
+                model.deleted.insert(*no);
+                model.deliveries.retain(|(_, webhook), _| webhook != no);
+            }
+            Op::Reopen => {
+                site.reopen();
+                listed = 1..WEBHOOKS + 1;
+            }
+        }
+        for no in 1..=WEBHOOKS {
+            check(&site, &model, no, listed.contains(&no));
+        }
+        check_counts(&site, &model);
+    }
+    site.reopen();
+    for no in 1..=WEBHOOKS {
+        check(&site, &model, no, true);
+    }
+    check_counts(&site, &model);
+}
+
+proptest! {
+    // Each case syncs a few hundred commits to disk.
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_owed_follows_the_model(ops in vec(op(), 1..40)) {
+        run(&ops);
+    }
+}
