@@ -200,11 +200,21 @@ impl Ledger {
                 let row = row.to_vec();
                 tables.damaged.put(txn, &key, &row)?;
                 tables.events.delete(txn, &key)?;
-                tables.progress.delete(txn, &key)?;
+                // The progress row stays: it tells which entries a chunk lists although they ended or wait for a retry.
                 *set_aside += 1;
                 Ok(Found::SetAside)
             }
         }
+    }
+
+    /// Whether an entry of an event that was set aside is owed by way of a chunk.
+    pub(crate) fn is_open_aside(&self, txn: &Txn<'_>, seq: u64, index: u32) -> heed::Result<bool> {
+        let key = seq_key(seq);
+        let row = self.tables.progress.get(txn, &key)?;
+        Ok(match row.map(|row| progress::look_up(&key, row, index)) {
+            Some(Ok((standing, _))) => standing.is_open(),
+            None | Some(Err(_)) => true,
+        })
     }
 
     /// Counts a delivery that ended.

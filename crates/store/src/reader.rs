@@ -191,22 +191,20 @@ impl Reader {
         let origin = Origin::Parked { chunk: Seq(chunk) };
         let which = Which { webhook, seq, index, part: 0, part_count: 1, origin };
         let nowhere = DamagedDelivery { which, event_id: None, progress: Progress::first(0) };
-        let Some(row) = self.tables.events.get(txn, &key)? else {
-            if self.is_set_aside(txn, seq)? {
-                fixes.0.push(Fix::Damaged(nowhere));
-            }
+        let row = self.tables.events.get(txn, &key)?;
+        if row.is_none() && !self.is_set_aside(txn, seq)? {
             return Ok(None);
-        };
-        let Ok(view) = EventView::parse(&key, row) else {
+        }
+        let (standing, settled_parts) = self.standing(txn, seq, index)?;
+        if !standing.is_open() {
+            return Ok(None);
+        }
+        let Some(Ok(view)) = row.map(|row| EventView::parse(&key, row)) else {
             fixes.0.push(Fix::Damaged(nowhere));
             return Ok(None);
         };
         if view.owed_at(index) != Some(webhook) {
             tracing::error!(webhook, seq, index, "backlog index names a place that another webhook holds");
-            return Ok(None);
-        }
-        let (standing, settled_parts) = self.standing(txn, seq, index)?;
-        if !standing.is_open() {
             return Ok(None);
         }
         let progress = Progress::first(view.accepted_at_ms);
@@ -283,41 +281,30 @@ impl Reader {
             }
             let retry = retry.ok();
             let event_key = seq_key(seq);
-            let origin = Origin::Retry { due_ms };
-            let which = Which {
-                webhook,
-                seq,
-                index: retry.map_or(0, |retry| retry.index),
-                part,
-                part_count: retry.map_or(1, |retry| retry.part_count),
-                origin,
+            let view = self.tables.events.get(&txn, &event_key)?.map(|row| EventView::parse(&event_key, row));
+            let view = view.and_then(Result::ok);
+            // A damaged retry row begins its schedule anew; who it is for stands in its key and the event.
+            let index = match (retry, view) {
+                (Some(retry), _) => Some(retry.index),
+                (None, Some(view)) => {
+                    (0..).zip(view.owed()).find(|(_, owed)| owed & !PARKED_BIT == webhook).map(|(at, _)| at)
+                }
+                (None, None) => None,
             };
+            let origin = Origin::Retry { due_ms };
+            let part_count = retry.map_or(1, |retry| retry.part_count);
+            let which = Which { webhook, seq, index: index.unwrap_or(0), part, part_count, origin };
             let progress = retry.map(|retry| retry.progress);
             let damaged = |event_id| {
-                Fix::Damaged(DamagedDelivery {
-                    which,
-                    event_id,
-                    progress: progress.unwrap_or(Progress::first(0)),
-                })
+                let progress = progress.unwrap_or(Progress::first(0));
+                Fix::Damaged(DamagedDelivery { which, event_id, progress })
             };
-            let row = self.tables.events.get(&txn, &event_key)?;
-            let Some(Ok(view)) = row.map(|row| EventView::parse(&event_key, row)) else {
-                fixes.0.push(damaged(None));
+            let (Some(view), Some(index)) = (view, index) else {
+                fixes.0.push(damaged(view.and_then(|view| view.id())));
                 continue;
             };
             let Ok(event) = view.to_event(Seq(seq)) else {
                 self.damage.report(Damaged("event"), seq);
-                fixes.0.push(damaged(view.id()));
-                continue;
-            };
-            // A damaged retry row begins its schedule anew; who it is for stands in its key and the event.
-            let index = match retry {
-                Some(retry) => Some(retry.index),
-                None => {
-                    (0..).zip(view.owed()).find(|(_, owed)| owed & !PARKED_BIT == webhook).map(|(at, _)| at)
-                }
-            };
-            let Some(index) = index else {
                 fixes.0.push(damaged(view.id()));
                 continue;
             };

@@ -91,7 +91,11 @@ impl Ledger {
                         self.end_deliveries(u64::from(dropped));
                     }
                 }
-                Found::SetAside => self.end_deliveries(1),
+                Found::SetAside => {
+                    if self.is_open_aside(txn, entry.seq, entry.index)? {
+                        self.end_deliveries(1);
+                    }
+                }
                 Found::Present(_) | Found::Gone => {}
             }
         }

@@ -239,7 +239,7 @@ impl Ledger {
         for entry in listed.drain(..) {
             let is_owed = match self.find(txn, &mut group.loaded, entry.seq)? {
                 Found::Gone => false,
-                Found::SetAside => true,
+                Found::SetAside => self.is_open_aside(txn, entry.seq, entry.index)?,
                 Found::Present(state) => state.entry(entry.index).is_some_and(Standing::is_open),
             };
             if is_owed {

@@ -4,9 +4,11 @@
 
 mod backlog;
 mod crash;
+mod damage;
 mod deletion;
 mod idempotency;
 mod lifecycle;
 mod model;
 mod opening;
+mod space;
 mod support;
