@@ -1,0 +1,105 @@
+//! What keeps one webhook from hurting its receiver, and others.
+
+use crate::{CHANNEL, attempts, receiver, subscribed, webhook};
+use fanfare_testkit::receiver::{Gate, Reply};
+use fanfare_tests::{Node, NodeOptions, events};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+fn blocks(count: usize) -> Vec<Value> {
+    (0..count).map(|n| events::block(CHANNEL, &format!("e{n}"))).collect()
+}
+
+#[tokio::test]
+async fn no_more_attempts_are_in_flight_than_asked_for() {
+    let (target, held) = (receiver(), Gate::new());
+    let gate = held.clone();
+    target.script(move |_| Reply::status(200).held_by(&gate));
+    let (node, _) = subscribed(&target, json!({"delivery": {"maxInFlight": 3}})).await;
+    node.api().push(&blocks(10)).await;
+    for answered in 0..=7 {
+        // Each answer lets one in; were there more, they would be seen by the time that one has come.
+        target.requests_at_least(3 + answered).await;
+        assert_eq!(node.api().metric("fanfare_attempts_in_flight").await, 3);
+        assert_eq!(target.counts().requests, 3 + answered);
+        if answered < 7 {
+            held.release(1);
+        }
+    }
+    held.open();
+    node.api().until_settled().await;
+    assert_eq!(target.counts().requests, 10);
+    assert!(target.counts().connections_accepted <= 3, "{:?}", target.counts());
+}
+
+#[tokio::test]
+async fn after_failures_in_a_row_one_delivery_probes_and_the_others_wait() {
+    let target = receiver();
+    target.script(|_| Reply::status(500));
+    let node = Node::start(
+        NodeOptions::dev()
+            .set("gate.failures", "3")
+            .set("gate.shut_ms_first", "2000")
+            .set("gate.shut_ms_max", "2000"),
+    )
+    .await;
+    let api = node.api();
+    let members = json!({"delivery": {"maxInFlight": 1, "retry": {"scheduleSeconds": [600]}}});
+    let _made = webhook(api, &target, members).await;
+    api.push(&blocks(10)).await;
+    target.requests_at_least(3).await;
+    api.until_metric("fanfare_gates_shut_total", 1).await;
+    assert_eq!(target.counts().requests, 3, "seven wait, and use no attempt");
+    // The one probe fails: shut again.
+    target.requests_at_least(4).await;
+    api.until_metric("fanfare_gates_shut_total", 2).await;
+    assert_eq!(target.counts().requests, 4);
+    target.script(|_| Reply::status(200));
+    // The next one succeeds and opens it for the rest; the four that failed wait for their retry.
+    let requests = target.requests_at_least(10).await;
+    assert!(attempts(&requests).iter().all(|attempt| *attempt == "1"));
+    api.until_metric("fanfare_backlog_deliveries", 4).await;
+}
+
+/// In any window of w seconds at most `burst + perSecond × w`: seven at two per half second need a second and more.
+#[tokio::test]
+async fn the_rate_limit_is_kept_and_nothing_fails_by_it() {
+    let target = receiver();
+    let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let noted = Arc::clone(&times);
+    target.script(move |_| {
+        noted.lock().unwrap().push(Instant::now());
+        Reply::status(200)
+    });
+    let members = json!({"delivery": {"rateLimit": {"perSecond": 4, "burst": 2}}});
+    let (node, _) = subscribed(&target, members).await;
+    node.api().push(&blocks(7)).await;
+    let requests = target.requests_at_least(7).await;
+    node.api().until_settled().await;
+    assert_eq!(attempts(&requests), ["1"; 7]);
+    let times = times.lock().unwrap().clone();
+    let took = times[6] - times[0];
+    // (7 - 2) / 4 s, less what the first request took longer on its way than the last.
+    assert!(took >= Duration::from_millis(1100), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_holds_up_nobody_else() {
+    let (dead, healthy) = (receiver(), receiver());
+    dead.script(|_| Reply::NeverAnswer);
+    let (node, _) = subscribed(&healthy, json!({})).await;
+    for _ in 0..4 {
+        let _made = webhook(node.api(), &dead, json!({"delivery": {"timeoutMs": 30000}})).await;
+    }
+    for batch in 0..4 {
+        let pushed: Vec<Value> = (0..100).map(|n| events::block(CHANNEL, &format!("e{batch}-{n}"))).collect();
+        node.api().push(&pushed).await;
+    }
+    // All of it, while the others' first attempts have most of their time to go.
+    let requests = healthy.requests_at_least(400).await;
+    assert_eq!(attempts(&requests), vec!["1"; 400]);
+    assert_eq!(node.api().metric("fanfare_attempts_failed_total{class=\"timeout\"}").await, 0);
+    assert!(dead.counts().requests <= 4 * 16, "each is kept to its own limit");
+}
