@@ -42,28 +42,58 @@ impl Space {
         self.free_bytes().is_some_and(|free| free < self.reserve_bytes)
     }
 
-    /// Bytes that events may still take when `used` are in use; or why none may.
-    pub(crate) fn room(&self, used: u64) -> Result<u64, String> {
-        let mut room = u64::MAX;
-        if let Some(limit) = self.disk_bytes_max {
-            room = room.min(limit.saturating_sub(used));
-            if room == 0 {
-                return Err(format!("{used} bytes in use reach the limit of {limit}"));
-            }
-        }
+    /// What events may still take when `used` bytes are in use.
+    pub(crate) fn room(&self, used: u64) -> Room {
         let map_limit = self.map_bytes - (self.map_bytes / 8).min(MAP_RESERVE_BYTES_MAX);
-        room = room.min(map_limit.saturating_sub(used));
-        if room == 0 {
-            return Err(format!("{used} bytes in use reach the end of the map of {} bytes", self.map_bytes));
+        let mut room =
+            Room { left: map_limit.saturating_sub(used), bound: Bound::Map { used, limit: self.map_bytes } };
+        if let Some(limit) = self.disk_bytes_max {
+            room.narrow(limit.saturating_sub(used), Bound::Limit { used, limit });
         }
         if let Some(free) = self.free_bytes() {
-            room = room.min(free.saturating_sub(self.reserve_bytes));
-            if room == 0 {
-                let reserve = self.reserve_bytes;
-                return Err(format!("the file system has {free} bytes left, below the reserve of {reserve}"));
-            }
+            let reserve = self.reserve_bytes;
+            room.narrow(free.saturating_sub(reserve), Bound::Reserve { free, reserve });
         }
-        Ok(room)
+        room
+    }
+}
+
+/// What bounds the room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    Limit { used: u64, limit: u64 },
+    Map { used: u64, limit: u64 },
+    Reserve { free: u64, reserve: u64 },
+}
+
+/// Bytes that events may still take, and why no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    left: u64,
+    bound: Bound,
+}
+
+impl Room {
+    fn narrow(&mut self, left: u64, bound: Bound) {
+        if left < self.left {
+            *self = Room { left, bound };
+        }
+    }
+
+    /// Takes so many bytes, or says why they do not fit.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), String> {
+        if let Some(left) = self.left.checked_sub(bytes) {
+            self.left = left;
+            return Ok(());
+        }
+        let why = match self.bound {
+            Bound::Limit { used, limit } => format!("{used} bytes in use of a limit of {limit}"),
+            Bound::Map { used, limit } => format!("{used} bytes in use of a map of {limit}"),
+            Bound::Reserve { free, reserve } => {
+                format!("the file system has {free} bytes left, with a reserve of {reserve}")
+            }
+        };
+        Err(format!("{bytes} bytes of events do not fit: {why}"))
     }
 }
 
@@ -75,13 +105,23 @@ mod tests {
     fn the_smallest_limit_counts_and_names_itself() {
         let dir = tempfile::tempdir().unwrap();
         let space = Space::new(dir.path(), 8000, Some(1000), 0);
-        assert_eq!(space.room(400), Ok(600));
-        assert!(space.room(1000).unwrap_err().contains("limit of 1000"));
+        let mut room = space.room(400);
+        assert_eq!((room.take(500), room.take(100)), (Ok(()), Ok(())));
+        let full = "1 bytes of events do not fit: 400 bytes in use of a limit of 1000";
+        assert_eq!(room.take(1).unwrap_err(), full);
         let space = Space::new(dir.path(), 8000, None, 0);
-        assert_eq!(space.room(0), Ok(7000));
-        assert!(space.room(7000).unwrap_err().contains("map of 8000"));
+        assert_eq!(space.room(0).take(7000), Ok(()));
+        assert!(space.room(0).take(7001).unwrap_err().contains("map of 8000"));
         let space = Space::new(dir.path(), 1 << 40, None, u64::MAX);
-        assert!(space.room(0).unwrap_err().contains("below the reserve"));
+        assert!(space.room(0).take(1).unwrap_err().contains("reserve of 18446744073709551615"));
         assert!(space.is_below_reserve());
+    }
+
+    #[test]
+    fn what_does_not_fit_leaves_the_room_to_smaller_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut room = Space::new(dir.path(), 1 << 40, Some(1000), 0).room(0);
+        assert!(room.take(1001).is_err());
+        assert_eq!(room.take(1000), Ok(()));
     }
 }

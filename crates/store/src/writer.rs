@@ -319,7 +319,7 @@ impl Writer {
         let mut group = Group::at(self.clock.now().unix_ms);
         ledger.window.age(ledger.tables.ids, &mut txn, group.now_ms)?;
         let has_events = commands.iter().any(|command| matches!(command, Command::Ingest { .. }));
-        let mut room = if has_events { self.space.room(self.used_bytes) } else { Ok(0) };
+        let mut room = has_events.then(|| self.space.room(self.used_bytes));
         if has_events {
             ledger.checkpoint(&mut txn, &mut group)?;
         }
@@ -329,18 +329,9 @@ impl Writer {
         while let Some(command) = commands.pop_front() {
             match command {
                 Command::Ingest { events, bytes, reply } => {
-                    let taken = bytes as u64;
-                    if let Ok(left) = room
-                        && left < taken
-                    {
-                        room = Err(format!("{taken} bytes of events do not fit into {left}"));
-                    }
-                    let answer = match &mut room {
-                        Ok(left) => {
-                            *left -= taken;
-                            ledger.ingest(&mut txn, &mut group, events)?
-                        }
-                        Err(reason) => Err(StoreError::Full(reason.clone())),
+                    let answer = match room.as_mut().map_or(Ok(()), |room| room.take(bytes as u64)) {
+                        Ok(()) => ledger.ingest(&mut txn, &mut group, events)?,
+                        Err(reason) => Err(StoreError::Full(reason)),
                     };
                     answers.push(Answer::Ingest(reply, answer));
                 }

@@ -45,3 +45,37 @@ fn a_file_system_without_its_reserve_refuses_events_and_names_the_reserve() {
     assert!(matches!(&refused, StoreError::Full(text) if text.contains("reserve")), "{refused}");
     assert_eq!((site.rows().len(), site.backlog()), (0, 0));
 }
+
+/// Fills the map, delivers everything in small commits (each of which needs pages to free others) with a restart in
+/// between, and finds room again.
+#[test]
+fn at_the_end_of_the_map_endings_still_find_room() {
+    let mut site = Site::with(1, |options| options.map_bytes = 2 << 20);
+    let batch = |round: usize| {
+        (0..16).map(|n| sized_event(&format!("e{round}-{n}"), &[(1, true)], 1200)).collect::<Vec<_>>()
+    };
+    let mut count = 0;
+    let refused = loop {
+        match site.try_ingest(batch(count)) {
+            Ok(receipt) => count += receipt.verdicts.len(),
+            Err(error) => break error,
+        }
+        assert!(count < 10_000, "the map is never full");
+    };
+    assert!(matches!(&refused, StoreError::Full(text) if text.contains("map of 2097152")), "{refused}");
+    let settle = |site: &Site, seqs: &[Seq]| {
+        for some in seqs.chunks(16) {
+            site.settle(some.iter().map(|seq| settlement(1, *seq, 0, Ending::Delivered)).collect());
+        }
+    };
+    let seqs: Vec<Seq> = (1..=count as u64).map(Seq).collect();
+    let (now, later) = seqs.split_at(count / 2);
+    settle(&site, now);
+    site.reopen();
+    assert_eq!(site.parked_seqs(1), later);
+    settle(&site, later);
+    let chunks = site.page(1, Seq(0), usize::MAX).chunks;
+    site.settle_and_drop(Vec::new(), chunks.into_iter().map(|chunk| (1, chunk)).collect());
+    assert_eq!((site.backlog(), site.rows().len()), (0, 0));
+    assert_eq!(site.ingest(batch(count)).len(), 16);
+}
