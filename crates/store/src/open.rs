@@ -103,6 +103,7 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
     recover(&mut ledger, &mut txn, &mut group, &shared).map_err(database)?;
     let used_bytes = tables.used_bytes(&txn).map_err(database)?;
     txn.commit().map_err(database)?;
+    sync_directory(dir).map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
     shared.publish(&ledger.state, used_bytes, 0);
     tracing::info!(
         events_recovered = waiting,
@@ -112,6 +113,16 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
         "store is open"
     );
     Ok(Opened { env, tables, ledger, shared, sealer, lock, map_bytes, used_bytes })
+}
+
+/// Makes the names of new files as durable as their bytes: a commit syncs the file, not the directory that names it.
+fn sync_directory(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()?;
+    // The directory's own name stands in its parent, which we may lack the right to open.
+    match dir.canonicalize()?.parent().map(File::open) {
+        Some(Ok(parent)) => parent.sync_all(),
+        Some(Err(_)) | None => Ok(()),
+    }
 }
 
 fn recover(ledger: &mut Ledger, txn: &mut RwTxn<'_>, group: &mut Group, shared: &Shared) -> heed::Result<()> {
