@@ -60,8 +60,9 @@ impl Ledger {
     }
 
     /// Recovery: whatever waited in memory when the process ended goes to the backlog index, or ends when its webhook
-    /// is gone. Afterwards the tail is empty and C is the next event's place.
+    /// is gone; events that cannot be read are set aside. Afterwards the tail is empty and C is the next event's place.
     pub(crate) fn recover(&mut self, txn: &mut RwTxn<'_>, group: &mut Group) -> heed::Result<()> {
+        self.set_unreadable_aside(txn, group)?;
         for (seq, mut state) in self.tail.take_before(u64::MAX) {
             for index in 0..state.count() {
                 let Some(webhook) = state.webhook(index) else { continue };

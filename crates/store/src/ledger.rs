@@ -9,7 +9,7 @@ use crate::record::event::{EventView, OwedList};
 use crate::record::frame::Damaged;
 use crate::record::state::StateRow;
 use crate::record::{attempt, progress, state};
-use crate::standing::EventState;
+use crate::standing::{EventState, Standing};
 use crate::tables::{Tables, Txn, attempts_key, key_no, key_seq, seq_key};
 use crate::tail::Tail;
 use crate::window::Window;
@@ -103,6 +103,8 @@ pub(crate) struct Ledger {
     pub(crate) unreported: BTreeSet<WebhookNo>,
     /// Rows in `damaged`.
     set_aside: u64,
+    /// Events whose headers the last scan from C could not read.
+    unreadable: Vec<u64>,
     pub(crate) backlog_max: u64,
     pub(crate) damage: DamageCount,
 }
@@ -126,6 +128,7 @@ impl Ledger {
             reaping: VecDeque::new(),
             unreported: BTreeSet::new(),
             set_aside: 0,
+            unreadable: Vec::new(),
             backlog_max,
             damage,
         };
@@ -152,14 +155,15 @@ impl Ledger {
             self.reaping.push_back((key_no(row?.0), 0));
         }
         self.tail = Tail::new(self.tail.events_max());
+        self.unreadable.clear();
         let from = seq_key(self.state.tail_start);
         for row in self.tables.events.range(txn, &(Bound::Included(from.as_slice()), Bound::Unbounded))? {
             let (key, row) = row?;
             let seq = key_seq(key);
             let Ok(state) = read_state(&self.tables, txn, seq, row, &self.damage)? else {
-                // Its owed list cannot be read, so no one is told now; chunks and retries that name it become dead
-                // letters when they are read.
-                self.damage.report(Damaged("event"), seq);
+                // Recovery lists what waited of it; chunks and retries that name it become dead letters when they are
+                // read.
+                self.unreadable.push(seq);
                 continue;
             };
             if state.has_waiting() {
@@ -195,13 +199,8 @@ impl Ledger {
         };
         match read_state(tables, txn, seq, row, damage)? {
             Ok(state) => Ok(Found::Present(vacant.insert(state))),
-            Err(damaged) => {
-                damage.report(damaged, seq);
-                let row = row.to_vec();
-                tables.damaged.put(txn, &key, &row)?;
-                tables.events.delete(txn, &key)?;
-                // The progress row stays: it tells which entries a chunk lists although they ended or wait for a retry.
-                *set_aside += 1;
+            Err(_) => {
+                *set_aside += move_aside(tables, txn, seq, damage)?;
                 Ok(Found::SetAside)
             }
         }
@@ -215,6 +214,35 @@ impl Ledger {
             Some(Ok((standing, _))) => standing.is_open(),
             None | Some(Err(_)) => true,
         })
+    }
+
+    /// Moves the events that the last scan could not read out of the way. What waited of them is known from their
+    /// lists alone, so these are read as they are and what they name is listed in chunks, to become dead letters.
+    pub(crate) fn set_unreadable_aside(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        group: &mut Group,
+    ) -> heed::Result<()> {
+        for seq in std::mem::take(&mut self.unreadable) {
+            let key = seq_key(seq);
+            let row = self.tables.events.get(txn, &key)?;
+            let guess = row.and_then(EventView::guess_owed).unwrap_or_default();
+            if guess.is_empty() {
+                tracing::error!(seq, "the list of who was owed a damaged event is lost with it");
+            }
+            let mut state = EventState::new(guess, 0);
+            if let Some(row) = self.tables.progress.get(txn, &key)? {
+                // One that does not fit the guess tells nothing.
+                let _ = progress::restore(&key, row, &mut state);
+            }
+            for (index, webhook, standing) in state.iter() {
+                if standing == Standing::Waiting && self.live.contains(webhook) {
+                    group.parking.add(webhook, seq, index, 0);
+                }
+            }
+            self.set_aside += move_aside(&self.tables, txn, seq, &self.damage)?;
+        }
+        group.parking.flush(self.tables.parked, txn)
     }
 
     /// Counts a delivery that ended.
@@ -265,6 +293,17 @@ impl Ledger {
         self.state.tail_start = self.tail.start(self.state.next_seq);
         self.tables.state.put(txn, state::KEY, &self.state.encode())
     }
+}
+
+/// Moves an event whose header is damaged to `damaged`, as it was found. Returns how many rows that were.
+fn move_aside(tables: &Tables, txn: &mut RwTxn<'_>, seq: u64, damage: &DamageCount) -> heed::Result<u64> {
+    let key = seq_key(seq);
+    let Some(row) = tables.events.get(txn, &key)?.map(<[u8]>::to_vec) else { return Ok(0) };
+    damage.report(Damaged("event"), seq);
+    tables.damaged.put(txn, &key, &row)?;
+    tables.events.delete(txn, &key)?;
+    // The progress row stays: it tells which entries a chunk lists although they ended or wait for a retry.
+    Ok(1)
 }
 
 /// Reads an event's state from its row and its progress row. `Err`: the header is damaged.

@@ -326,3 +326,54 @@ impl Reader {
 fn other(error: heed::Error) -> StoreError {
     StoreError::Other(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::event;
+    use crate::testing;
+    use bytes::Bytes;
+    use fanfare_core::event::EventKind;
+    use fanfare_core::{ChannelId, ChannelNo, EventId};
+
+    /// What still waits in memory must not be listed by a row that is rebuilt: it would be delivered twice.
+    #[test]
+    fn a_rebuilt_row_lists_what_was_parked_and_nothing_else() {
+        let (opened, _dir) = testing::opened(|_| {});
+        let event = Event {
+            seq: Seq(0),
+            id: EventId::parse("E").unwrap(),
+            kind: EventKind::Block,
+            channel: ChannelId::parse("channel").unwrap(),
+            channel_phone: None,
+            key: None,
+            occurred_at_ms: None,
+            accepted_at_ms: 1,
+            envelope: Bytes::from_static(b"{}"),
+            payload: 0..2,
+        };
+        let mut txn = opened.env.write_txn().unwrap();
+        let Tables { events, parked, state: states, .. } = opened.tables;
+        // Two before C, waiting in memory once and parked; two after it, parked at ingest and waiting in memory; one
+        // of someone else; one behind the next row.
+        let owed = [[7], [7 | PARKED_BIT], [7 | PARKED_BIT], [7], [8 | PARKED_BIT], [7 | PARKED_BIT]];
+        for (seq, owed) in (10..).zip(owed) {
+            let mut row = event::encode_header(&event, ChannelNo(1), &owed);
+            event::seal_header(&mut row, &seq_key(seq));
+            row.extend_from_slice(&event.envelope);
+            events.put(&mut txn, &seq_key(seq), &row).unwrap();
+        }
+        parked.put(&mut txn, &parked_key(7, 15), &chunk::encode(&parked_key(7, 15), 15, &[])).unwrap();
+        let row = StateRow { next_seq: 16, tail_start: 12, ..StateRow::default() };
+        states.put(&mut txn, state::KEY, &row.encode()).unwrap();
+        txn.commit().unwrap();
+
+        let (fixes, _commands) = std::sync::mpsc::sync_channel(1);
+        let damage = DamageCount::default();
+        let reader =
+            Reader { env: opened.env, tables: opened.tables, damage, fixes, recent: Recent::default() };
+        let txn = reader.env.read_txn().unwrap();
+        let listed = reader.rebuild(&txn, 7, 10).unwrap();
+        assert_eq!(listed, [10, 11, 12].map(|seq| Listed { seq, index: 0 }));
+    }
+}

@@ -55,6 +55,15 @@ pub(crate) fn open_first<'r>(
     Ok(Reader { rest: body, what })
 }
 
+/// Gives the body of the first `covered` bytes of a row that is known to be damaged.
+pub(crate) fn open_unchecked<'r>(
+    row: &'r [u8],
+    covered: usize,
+    what: &'static str,
+) -> Result<Reader<'r>, Damaged> {
+    Ok(Reader { rest: row.get(HEAD_BYTES..covered).ok_or(Damaged(what))?, what })
+}
+
 /// Checks a row and gives its body.
 pub(crate) fn open<'r>(
     row: &'r [u8],

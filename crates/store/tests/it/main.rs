@@ -5,6 +5,7 @@
 mod backlog;
 mod crash;
 mod damage;
+mod damage_rows;
 mod deletion;
 mod idempotency;
 mod lifecycle;

@@ -245,7 +245,7 @@ fn run(ops: &[Op]) {
 
 proptest! {
     // Each case syncs a few hundred commits to disk.
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_owed_follows_the_model(ops in vec(op(), 1..40)) {

@@ -10,6 +10,8 @@ use fanfare_core::ports::{
 use fanfare_core::webhook::{Auth, Channel, DeliverySettings, FormatName, Webhook, WebhookStatus};
 use fanfare_core::{AccountId, ChannelId, ChannelNo, EventId, Now, Seq, WebhookId, WebhookNo};
 use fanfare_store::{LmdbStore, OpenError, StoreOptions};
+use heed::types::Bytes as RawBytes;
+use heed::{Database, EnvOpenOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,12 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
 /// Moves when it is told to.
 pub(crate) struct ManualClock(AtomicU64);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        ManualClock(AtomicU64::new(START_MS))
+    }
+}
 
 impl ManualClock {
     pub(crate) fn advance_ms(&self, ms: u64) {
@@ -154,6 +162,28 @@ pub(crate) fn open(
     LmdbStore::open(options)
 }
 
+/// Keys and rows of a table.
+pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Changes a table behind the store's back, as a failing disk would. The store must be closed.
+pub(crate) fn edit(dir: &Path, table: &str, change: impl FnOnce(&mut Rows)) {
+    let mut options = EnvOpenOptions::new();
+    options.max_dbs(64).map_size(1 << 30);
+    #[expect(unsafe_code, reason = "heed leaves to the caller that nobody else changes the mapped file")]
+    // SAFETY: the directory is this test's own, and its store is closed.
+    let env = unsafe { options.open(dir).unwrap() };
+    let mut txn = env.write_txn().unwrap();
+    let table: Database<RawBytes, RawBytes> = env.open_database(&txn, Some(table)).unwrap().unwrap();
+    let mut rows: Rows =
+        table.iter(&txn).unwrap().map(|row| row.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+    change(&mut rows);
+    table.clear(&mut txn).unwrap();
+    for (key, row) in rows {
+        table.put(&mut txn, &key, &row).unwrap();
+    }
+    txn.commit().unwrap();
+}
+
 /// See the module.
 pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
@@ -171,7 +201,7 @@ impl Site {
     /// The same with other options.
     pub(crate) fn with(count: u32, tweak: fn(&mut StoreOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock(AtomicU64::new(START_MS)));
+        let clock = Arc::new(ManualClock::default());
         let store = open(dir.path(), Arc::clone(&clock), tweak).unwrap();
         wait(store.change(configuration(count))).unwrap();
         Site { clock, store: Some(store), tweak, dir }
@@ -188,6 +218,15 @@ impl Site {
         drop(store);
         change(self.dir.path());
         self.store = Some(open(self.dir.path(), Arc::clone(&self.clock), self.tweak).unwrap());
+    }
+
+    /// Closes it for good.
+    pub(crate) fn close(self) -> tempfile::TempDir {
+        let Site { store, dir, .. } = self;
+        let store = store.unwrap();
+        wait(store.close());
+        drop(store);
+        dir
     }
 
     pub(crate) fn reopen(&mut self) {
