@@ -44,9 +44,10 @@ fn post(
     Ok((status, body))
 }
 
+/// A message of two items: one body in DEFAULT, two in Z_API.
 fn event(id: &str, number: usize) -> String {
     format!(
-        r#"{{"id":"{id}","type":"MESSAGE_RECEIVED","channelId":"{CHANNEL}","payload":{{"message":{{"_id":"{id}","channel_id":"{CHANNEL}","created":1790000000000,"metadata":{{"forwarded":false,"from_api":false,"from_me":false,"moment":1790000000000}},"sender":{{"identifier":"55319771100{:02}","name":"Ana"}},"recipient":{{"identifier":"5521988110022"}},"contents":[{{"@class":".TextContent","type":"TEXT","message":"number {number}"}}],"attachments":[]}}}}}}"#,
+        r#"{{"id":"{id}","type":"MESSAGE_RECEIVED","channelId":"{CHANNEL}","payload":{{"message":{{"_id":"{id}","channel_id":"{CHANNEL}","created":1790000000000,"metadata":{{"forwarded":false,"from_api":false,"from_me":false,"moment":1790000000000}},"sender":{{"identifier":"55319771100{:02}","name":"Ana"}},"recipient":{{"identifier":"5521988110022"}},"contents":[{{"@class":".TextContent","type":"TEXT","message":"number {number}"}},{{"@class":".TextContent","type":"TEXT","message":"second"}}],"attachments":[]}}}}}}"#,
         number % 100
     )
 }

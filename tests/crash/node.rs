@@ -4,29 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The binary under test: `TEST_BIN`, or built once by cargo.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("TEST_BIN") {
-            return path.into();
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "fanfare"])
-            .status()
-            .expect("cargo can be run");
-        assert!(status.success(), "the binary must build");
-        // tests/recovery runs from target/<profile>/deps.
-        let mut folder = std::env::current_exe().expect("a test knows itself");
-        folder.pop();
-        folder.pop();
-        folder.join("fanfare")
-    })
-}
+/// Little, so that most of a backlog is read back from disk.
+const WINDOW_BYTES: &str = "2097152";
 
 pub(crate) struct Node {
     child: Child,
@@ -42,9 +23,12 @@ impl Node {
         // A killed process leaves it behind.
         let _ = std::fs::remove_file(&told);
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("log");
-        let child = Command::new(binary())
+        let child = Command::new(fanfare_tests::binary::path())
             .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
+            .args(["--set", &format!("limits.window_bytes={WINDOW_BYTES}")])
+            // A receiver that comes back is found out soon.
+            .args(["--set", "gate.shut_ms_max=1000"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

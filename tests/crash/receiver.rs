@@ -18,10 +18,13 @@ struct Seen {
     deliveries: HashMap<(String, String), Delivery>,
     changed: Vec<String>,
     repeats: Vec<(String, Instant)>,
+    numbered_back: Vec<String>,
+    is_away: bool,
 }
 
 struct Delivery {
     body: Bytes,
+    attempt_number: u32,
     succeeded_at: Option<Instant>,
 }
 
@@ -43,11 +46,19 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Seen>>) -> Response<
         id.bytes().skip(1).take_while(u8::is_ascii_digit).fold(0, |n, d| n * 10 + u64::from(d - b'0'));
     let fails = name == "flaky"
         && ((attempt == "1" && number.is_multiple_of(5)) || (attempt == "2" && number.is_multiple_of(15)));
+    let attempt_number: u32 = attempt.parse().unwrap_or_default();
     let mut seen = seen.lock().expect("not poisoned");
+    let fails = fails || (name == "away" && seen.is_away);
     let now = Instant::now();
     let key = (name, id);
-    let known = seen.deliveries.get(&key).map(|known| (known.body == body, known.succeeded_at));
-    if let Some((is_same, succeeded_at)) = known {
+    let known =
+        seen.deliveries.get(&key).map(|known| (known.body == body, known.attempt_number, known.succeeded_at));
+    let number_before = known.map_or(1, |(_, number, _)| number);
+    // The first attempt is number 1, and what an attempt came to is durable before the next begins.
+    if attempt_number < number_before || (known.is_none() && attempt_number != 1) {
+        seen.numbered_back.push(format!("{key:?} came as attempt {attempt_number} after {number_before}"));
+    }
+    if let Some((is_same, _, succeeded_at)) = known {
         if !is_same {
             seen.changed.push(format!("{key:?}"));
         }
@@ -55,7 +66,9 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Seen>>) -> Response<
             seen.repeats.push((format!("{key:?}"), at));
         }
     }
-    let delivery = seen.deliveries.entry(key).or_insert(Delivery { body, succeeded_at: None });
+    let delivery =
+        seen.deliveries.entry(key).or_insert(Delivery { body, attempt_number, succeeded_at: None });
+    delivery.attempt_number = attempt_number;
     if !fails {
         delivery.succeeded_at = Some(now);
     }
@@ -97,11 +110,27 @@ impl Receiver {
         format!("http://{}/{name}", self.address)
     }
 
-    /// Ids of events whose delivery at `name` was answered with success.
+    /// From now on, or no longer, `away` fails every attempt.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.seen.lock().expect("not poisoned").is_away = is_away;
+    }
+
+    /// The deliveries at `name` that were answered with success, each as its event's id and, of a further body, its
+    /// number: `E7`, `E7-1`.
     pub(crate) fn succeeded(&self, name: &str) -> HashSet<String> {
         let seen = self.seen.lock().expect("not poisoned");
         let done = seen.deliveries.iter().filter(|((path, _), d)| path == name && d.succeeded_at.is_some());
-        done.filter_map(|((_, id), _)| id.split_once('-').map(|(event, _)| event.to_owned())).collect()
+        done.map(|((_, id), _)| {
+            let mut pieces = id.split('-');
+            let (event, _webhook, part) = (pieces.next(), pieces.next(), pieces.next());
+            event.into_iter().chain(part).collect::<Vec<_>>().join("-")
+        })
+        .collect()
+    }
+
+    /// Deliveries whose attempts were numbered backwards.
+    pub(crate) fn numbered_back(&self) -> Vec<String> {
+        self.seen.lock().expect("not poisoned").numbered_back.clone()
     }
 
     /// Deliveries that came with other bytes the second time.

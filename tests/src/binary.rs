@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Names a binary to test instead of the one built here.
-pub const VARIABLE: &str = "FANFARE_BIN";
+pub const VARIABLE: &str = "TEST_BIN";
 
 /// The binary, built in this test's own profile and target directory the first time it is asked for.
 ///
