@@ -203,3 +203,11 @@ async fn help_shows_an_example_of_every_command() {
         assert!(help.expect(0).contains(&format!("fanfare {command}")), "{help:?}");
     }
 }
+
+#[tokio::test]
+async fn the_first_line_of_the_log_tells_the_address() {
+    let node = Node::dev().await;
+    let log = node.log();
+    let first = log.lines().next().unwrap_or_default();
+    assert!(first.ends_with(&format!("listening on http://{}", node.api().address())), "{first}");
+}

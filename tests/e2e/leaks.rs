@@ -104,3 +104,11 @@ async fn nothing_secret_is_written_as_text() {
 async fn nothing_secret_is_written_as_json() {
     run("json").await;
 }
+
+/// The search sees what there is to see: `--dev` shows its own key on standard output, on purpose, and nowhere else.
+#[tokio::test]
+async fn the_search_finds_the_one_key_that_is_shown() {
+    let node = Node::dev().await;
+    assert_eq!(node.secrets().found_in(&node.output()), [node.api().key()]);
+    assert_eq!(node.secrets().found_in(&node.log()), Vec::<String>::new());
+}

@@ -183,6 +183,18 @@ async fn a_delivery_is_dead_after_its_schedule_and_stays_so() {
 }
 
 #[tokio::test]
+async fn a_delivery_past_its_age_is_dead_before_its_schedule_is_over() {
+    let target = receiver();
+    target.script(|_| Reply::status(500));
+    let retry = json!({"scheduleSeconds": [1, 3, 3, 3, 3, 3], "maxAgeSeconds": 3});
+    let (node, _) = subscribed(&target, json!({"delivery": {"retry": retry}})).await;
+    node.api().push(&[events::block(CHANNEL, "e1")]).await;
+    node.api().until_settled().await;
+    assert_eq!(node.api().metric("fanfare_dead_letters").await, 1);
+    assert!((1..=3).contains(&target.counts().requests), "{:?}", target.counts());
+}
+
+#[tokio::test]
 async fn gone_disables_the_webhook_and_ends_what_it_was_owed() {
     let (target, held) = (receiver(), Gate::new());
     target.push(Reply::status(410).held_by(&held));

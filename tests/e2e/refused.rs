@@ -199,3 +199,32 @@ async fn a_full_backlog_refuses_events_until_it_is_worked_off() {
     target.requests_at_least(3).await;
     node.api().until_settled().await;
 }
+
+/// The limit of the disk: events are refused, deliveries go on, and what they free takes events again.
+#[tokio::test]
+async fn a_full_disk_refuses_events_until_deliveries_free_it() {
+    let held = fanfare_testkit::receiver::Gate::new();
+    let target = receiver();
+    let gate = held.clone();
+    target.script(move |_| fanfare_testkit::receiver::Reply::status(200).held_by(&gate));
+    let node = Node::start(NodeOptions::dev().set("limits.disk_bytes", "16777216")).await;
+    let _made = crate::webhook(node.api(), &target, json!({"delivery": {"timeoutMs": 30000}})).await;
+    let mut taken = 0;
+    let refused = loop {
+        let answer = node.api().ingest(sized(&format!("e{taken}"), MIB / 2)).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 64, "32 MiB fit into a store of 16");
+    };
+    let message = refused.expect_error(503);
+    assert!(message.contains("full"), "{message}");
+    assert!(refused.header("retry-after").is_some());
+    assert!(taken >= 8, "only {taken} events of half a MiB fit into 16 MiB");
+    held.open();
+    node.api().until_settled().await;
+    assert_eq!(target.counts().requests, taken);
+    node.api().push(&[events::block(CHANNEL, "after")]).await;
+    target.requests_at_least(taken + 1).await;
+}

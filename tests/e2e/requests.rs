@@ -2,7 +2,7 @@
 
 use crate::{CHANNEL, attempts, header, ids, receiver, subscribed, text, webhook};
 use fanfare_testkit::receiver::Received;
-use fanfare_tests::{Node, events, unix_ms};
+use fanfare_tests::{Node, NodeOptions, events, unix_ms};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -213,4 +213,40 @@ async fn the_same_delivery_is_the_same_to_the_byte_on_every_attempt() {
     assert!(requests.iter().all(|request| request.body == requests[0].body));
     requests.iter().for_each(|request| verify(request, &made));
     assert_eq!(target.counts().requests, 3);
+}
+
+#[tokio::test]
+async fn the_hubs_signature_header_may_have_another_name() {
+    let target = receiver();
+    let node = Node::start(NodeOptions::dev().set("signing.header", "X-Shop-Signature")).await;
+    let api = node.api();
+    let made = webhook(api, &target, json!({"signing": true})).await;
+    api.push(&[events::block(CHANNEL, "e1")]).await;
+    let request = target.requests_at_least(1).await.remove(0);
+    let hub = header(&request, "x-shop-signature");
+    fanfare_signing::verify_hub(text(&made, "secret"), hub, &request.body).unwrap();
+    assert_eq!(request.header("x-hub-signature-256"), None);
+    let auth = json!({"type": "CUSTOM_HEADER", "headerName": "x-shop-signature", "headerValue": "v"});
+    let message = api.patch(&crate::path(&made), &json!({"auth": auth})).await.expect_error(400);
+    assert!(message.contains("headerName"), "{message}");
+}
+
+/// From the channel's last CONNECTED event that told it, kept over a restart, for events that do not.
+#[tokio::test]
+async fn a_channels_phone_is_known_from_an_earlier_event() {
+    let target = receiver();
+    let (mut node, _) = subscribed(&target, json!({"events": ["CONNECTED"], "payloadFormat": "Z_API"})).await;
+    let phones = async |count: usize| -> Vec<Value> {
+        let requests = target.requests_at_least(count).await;
+        requests
+            .iter()
+            .map(|request| serde_json::from_slice::<Value>(&request.body).unwrap()["phone"].clone())
+            .collect()
+    };
+    let connected = |id: &str, members: Value| events::event(CHANNEL, id, "CONNECTED", &members);
+    node.api().push(&[connected("e1", json!({"connected": true, "phone": "5521988110022"}))]).await;
+    assert_eq!(phones(1).await, ["5521988110022"]);
+    node.restart().await;
+    node.api().push(&[connected("e2", json!({"connected": true}))]).await;
+    assert_eq!(phones(2).await, ["5521988110022", "5521988110022"]);
 }
