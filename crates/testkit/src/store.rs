@@ -222,11 +222,8 @@ impl State {
     fn page(&self, request: PageRequest) -> Page {
         let mut page = Page::default();
         let (mut count, mut bytes) = (0, 0);
-        for ((_, chunk), seqs) in self.parked.range((request.webhook, request.from)..) {
-            let is_other = !self.parked.contains_key(&(request.webhook, *chunk));
-            if is_other {
-                break;
-            }
+        let last = (request.webhook, Seq(u64::MAX));
+        for ((_, chunk), seqs) in self.parked.range((request.webhook, request.from)..=last) {
             if count >= request.deliveries_max || bytes >= request.bytes_max {
                 page.next = Some(*chunk);
                 break;
