@@ -1,6 +1,6 @@
 //! Deliveries: what is owed, where it stands, how it ends.
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::{EventId, Seq, WebhookId};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -92,6 +92,47 @@ pub enum DeliveryStatus {
     Dead,
     /// Not sent, for a stated reason.
     Skipped,
+}
+
+impl DeliveryStatus {
+    /// All, in the order of lists.
+    pub const ALL: [DeliveryStatus; 4] =
+        [DeliveryStatus::Pending, DeliveryStatus::Dead, DeliveryStatus::Delivered, DeliveryStatus::Skipped];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeliveryStatus::Pending => "PENDING",
+            DeliveryStatus::Delivered => "DELIVERED",
+            DeliveryStatus::Dead => "DEAD",
+            DeliveryStatus::Skipped => "SKIPPED",
+        }
+    }
+
+    /// Reads [`DeliveryStatus::name`].
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// Reads [`delivery_id`] of a known webhook: the event's id and the part.
+#[must_use]
+pub fn parse_delivery_id(text: &str, webhook: WebhookId) -> Option<(EventId, u16)> {
+    let middle = format!("-{webhook}");
+    // From the end: an event's id may itself hold the webhook's.
+    let at = text.rfind(&middle)?;
+    let (event, tail) = (text.get(..at)?, text.get(at + middle.len()..)?);
+    let part = match tail.strip_prefix('-') {
+        None if tail.is_empty() => 0,
+        None => return None,
+        Some(digits) => {
+            let part: u16 = digits.parse().ok().filter(|part| *part > 0)?;
+            (part.to_string() == digits).then_some(part)?
+        }
+    };
+    Some((EventId::parse(event).ok()?, part))
 }
 
 /// Where a delivery stands in its retry schedule; kept with it on disk between attempts.
@@ -203,6 +244,12 @@ pub struct Settlement {
     pub seq: Seq,
     /// Its id, for records that outlive the event.
     pub event_id: EventId,
+    /// Its kind, likewise.
+    pub kind: EventKind,
+    /// When it was accepted, Unix ms, likewise.
+    pub accepted_ms: u64,
+    /// Hash of its ordering key, for a retry row or a dead letter; `None` with every other ending.
+    pub key: Option<u64>,
     /// The webhook's place in the event's list.
     pub index: u32,
     /// Which body.
@@ -217,4 +264,26 @@ pub struct Settlement {
     pub at_ms: u64,
     /// The attempt behind it, when it is to be recorded.
     pub attempt: Option<AttemptRecord>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delivery_ids_are_read_back_and_nothing_else_is() {
+        let webhook = WebhookId(7);
+        for (event, part) in [("E-1", 0), ("A", 1), ("7-7", 65535)] {
+            let event = EventId::parse(event).unwrap();
+            let text = delivery_id(&event, webhook, part);
+            assert_eq!(parse_delivery_id(&text, webhook), Some((event, part)));
+            assert_eq!(parse_delivery_id(&text, WebhookId(8)), None);
+        }
+        let base = delivery_id(&EventId::parse("E").unwrap(), webhook, 0);
+        for tail in ["-0", "-01", "-", "-65536", "x", "-+1", "-1-1"] {
+            assert_eq!(parse_delivery_id(&format!("{base}{tail}"), webhook), None, "{tail}");
+        }
+        let twice = EventId::parse(&delivery_id(&EventId::parse("E").unwrap(), webhook, 0)).unwrap();
+        assert_eq!(parse_delivery_id(&delivery_id(&twice, webhook, 0), webhook), Some((twice, 0)));
+    }
 }

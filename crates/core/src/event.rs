@@ -67,6 +67,15 @@ impl EventKind {
     }
 }
 
+/// Hash of an ordering key, as the store keeps it: FNV-1a with 64 bits. Two keys of one hash merely wait for each
+/// other.
+#[must_use]
+pub fn key_hash(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// The ten names a webhook may list in `events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subscription {

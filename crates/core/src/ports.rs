@@ -1,7 +1,7 @@
 //! What the engine needs from outside, as traits. The binary brings the parts and the engine together; a simulation
 //! swaps them all at once. Nothing here assumes that the store is local.
 
-use crate::delivery::{Body, Owed, Rendered, Settlement};
+use crate::delivery::{Body, DeliveryKey, Owed, Rendered, Settlement};
 use crate::event::Event;
 use crate::outcome::AttemptReport;
 use crate::secret::Secret;
@@ -11,6 +11,8 @@ use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+pub mod history;
 
 /// A boxed future that stays on its thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T> + 'static>>;
@@ -46,6 +48,9 @@ pub enum StoreError {
     /// A sync failed: no more writes until a restart.
     #[error("the store is poisoned after a failed sync; restart to recover: {0}")]
     Poisoned(String),
+    /// A cursor that no list gave.
+    #[error("cursor is not one that this list gave")]
+    Cursor,
     /// Something else; the text is for the log.
     #[error("store: {0}")]
     Other(String),
@@ -125,6 +130,20 @@ pub struct SettleBatch {
 /// Retries that are due, and when (Unix ms) the first that is not among them is.
 pub type DueRetries = (Vec<Owed>, Option<u64>);
 
+/// One row of the retry table, for the order of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingKey {
+    /// Hash of the ordering key; `None` when the row does not tell.
+    pub key: Option<u64>,
+    /// Which delivery.
+    pub id: DeliveryKey,
+    /// When it is due, Unix ms.
+    pub due_ms: u64,
+}
+
+/// Part of what [`Store::waiting_keys`] reads, and where to go on (`None`: at the end).
+pub type WaitingKeys = (Vec<WaitingKey>, Option<(u64, DeliveryKey)>);
+
 /// A change of configuration. A list of them is applied whole or not at all.
 #[derive(Clone, Debug)]
 pub enum CatalogChange {
@@ -155,6 +174,8 @@ pub struct WebhookRoute {
     pub kinds: crate::event::KindSet,
     /// Whether it gets events now.
     pub is_enabled: bool,
+    /// Whether it has `ordering: KEY`.
+    pub is_ordered: bool,
 }
 
 /// One thing found when the store is opened.
@@ -223,6 +244,15 @@ pub trait Store: Send + Sync {
         until_ms: u64,
         count_max: usize,
     ) -> SendFuture<Result<DueRetries, StoreError>>;
+
+    /// Reads the keys of a webhook's retry table from a place on (`None`: its start), in order of (due, event, part),
+    /// `count_max` rows at most.
+    fn waiting_keys(
+        &self,
+        webhook: WebhookNo,
+        from: Option<(u64, DeliveryKey)>,
+        count_max: usize,
+    ) -> SendFuture<Result<WaitingKeys, StoreError>>;
 
     /// Moves everything handed over in memory for a webhook and not yet ended into its backlog index, for an actor
     /// that lost its memory. Completes when done; then the index holds all that is owed and not in the retry table.

@@ -141,6 +141,14 @@ pub enum Ordering {
     Key,
 }
 
+impl Ordering {
+    /// Whether it is `KEY`.
+    #[must_use]
+    pub fn is_key(self) -> bool {
+        self == Ordering::Key
+    }
+}
+
 /// `protocol` of a webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -320,6 +328,12 @@ impl Webhook {
     #[must_use]
     pub fn kinds(&self) -> KindSet {
         KindSet::of_all(&self.events)
+    }
+
+    /// Whether it has `ordering: KEY`.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.delivery.ordering.is_some_and(Ordering::is_key)
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct WebhookShared {
     pub(crate) id: WebhookId,
     kinds: AtomicU8,
     is_enabled: AtomicBool,
+    /// `ordering: KEY`: everything takes the way over the backlog index, whose rows are in the order of events.
+    is_ordered: AtomicBool,
     /// Deliveries reserved in memory: mailed, or held by the actor.
     queued: AtomicU32,
     /// How many may be.
@@ -41,12 +43,19 @@ pub(crate) struct WebhookShared {
 }
 
 impl WebhookShared {
-    pub(crate) fn new(no: WebhookNo, id: WebhookId, kinds: KindSet, is_enabled: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        no: WebhookNo,
+        id: WebhookId,
+        kinds: KindSet,
+        is_enabled: bool,
+        is_ordered: bool,
+    ) -> Arc<Self> {
         Arc::new(WebhookShared {
             no,
             id,
             kinds: AtomicU8::new(kinds.0),
             is_enabled: AtomicBool::new(is_enabled),
+            is_ordered: AtomicBool::new(is_ordered),
             queued: AtomicU32::new(0),
             window: AtomicU32::new(WINDOW_FIRST),
             is_behind: AtomicBool::new(false),
@@ -63,15 +72,26 @@ impl WebhookShared {
         self.is_enabled.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_route(&self, kinds: KindSet, is_enabled: bool) {
+    /// As a changed webhook says.
+    pub(crate) fn set_route(&self, kinds: KindSet, is_enabled: bool, is_ordered: bool) {
         self.kinds.store(kinds.0, Ordering::Relaxed);
         self.is_enabled.store(is_enabled, Ordering::Relaxed);
+        self.is_ordered.store(is_ordered, Ordering::Release);
+    }
+
+    /// Deleted: gets nothing any more.
+    pub(crate) fn close_route(&self) {
+        self.set_route(KindSet::default(), false, false);
     }
 
     /// Reserves a place in memory for one delivery; `false`: it must wait on disk, and everything after it too until
     /// the actor has read the backlog index to its end.
     pub(crate) fn reserve(&self) -> bool {
         if self.is_behind.load(Ordering::Acquire) {
+            return false;
+        }
+        if self.is_ordered.load(Ordering::Acquire) {
+            self.is_behind.store(true, Ordering::Release);
             return false;
         }
         if self.queued.fetch_add(1, Ordering::AcqRel) < self.window.load(Ordering::Relaxed) {
@@ -202,7 +222,13 @@ impl Catalog {
             }
             CatalogEntry::Webhook(route) => {
                 if let Some((_, routes)) = by_no.get_mut(&route.channel_no) {
-                    let shared = WebhookShared::new(route.no, route.id, route.kinds, route.is_enabled);
+                    let shared = WebhookShared::new(
+                        route.no,
+                        route.id,
+                        route.kinds,
+                        route.is_enabled,
+                        route.is_ordered,
+                    );
                     catalog.webhooks.insert(route.no, Arc::clone(&shared));
                     routes.push(shared);
                 } else {
@@ -251,7 +277,7 @@ mod tests {
     use super::*;
 
     fn shared() -> Arc<WebhookShared> {
-        WebhookShared::new(WebhookNo(1), WebhookId(1), KindSet(0xFF), true)
+        WebhookShared::new(WebhookNo(1), WebhookId(1), KindSet(0xFF), true, false)
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl From<StoreError> for EngineError {
                 message: "the store stopped after a failed sync; an operator must restart it".into(),
                 retry_after_s: 60,
             },
+            StoreError::Cursor => EngineError::Invalid(error.to_string()),
             StoreError::Other(text) => EngineError::Internal(text),
         }
     }

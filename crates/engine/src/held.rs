@@ -140,7 +140,19 @@ impl HeldBooks {
         if self.reads == 0 {
             self.parts_ended_during_read.clear();
             self.gone_during_read.clear();
+            // News that came while something else than the index was read.
+            if std::mem::take(&mut self.is_restart_wanted) {
+                self.cursor = Some(Seq(0));
+            } else if self.is_stale && self.cursor.is_none() {
+                self.cursor = Some(self.read_to);
+            }
+            self.is_stale = false;
         }
+    }
+
+    /// A read that told nothing of what is held came to its end.
+    pub(crate) fn end_learning(&mut self) {
+        self.end_read();
     }
 
     /// A read failed: what it would have told is still unknown.
@@ -329,6 +341,17 @@ mod tests {
         books.handle_news(true);
         read(&mut books, page(vec![], &[], None));
         assert_eq!(books.cursor(), Some(Seq(0)), "older rows were written: from the start");
+    }
+
+    #[test]
+    fn news_while_retries_are_read_is_not_forgotten() {
+        for is_before in [false, true] {
+            let mut books = HeldBooks::default();
+            books.begin_read();
+            books.handle_news(is_before);
+            assert!(books.handle_due(Vec::new()).is_empty());
+            assert_eq!(books.cursor(), Some(Seq(0)));
+        }
     }
 
     #[test]

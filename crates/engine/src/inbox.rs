@@ -8,7 +8,7 @@ use crate::attempt::AttemptEnd;
 use crate::live::LiveEvent;
 use actix::prelude::*;
 use fanfare_core::delivery::Rendered;
-use fanfare_core::ports::{DueRetries, Page, StoreError};
+use fanfare_core::ports::{DueRetries, Page, StoreError, WaitingKeys};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub(crate) struct Unread {
     pub(crate) ended: Vec<AttemptEnd>,
     pub(crate) pages: Vec<Result<Page, StoreError>>,
     pub(crate) due: Vec<Result<DueRetries, StoreError>>,
+    pub(crate) learnt: Vec<Result<WaitingKeys, StoreError>>,
     pub(crate) rendered: Vec<RenderedNews>,
     /// The backlog index holds something new: after what was read, or perhaps before it.
     pub(crate) is_parked_after: bool,
@@ -55,6 +56,7 @@ impl Unread {
             && self.ended.is_empty()
             && self.pages.is_empty()
             && self.due.is_empty()
+            && self.learnt.is_empty()
             && self.rendered.is_empty()
             && !self.is_parked_after
             && !self.is_parked_before

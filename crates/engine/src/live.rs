@@ -2,12 +2,12 @@
 //! window while it is there.
 
 use fanfare_core::delivery::Rendered;
-use fanfare_core::event::Event;
+use fanfare_core::event::{Event, key_hash};
 use fanfare_core::webhook::FormatName;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of events in memory over all webhooks. Above its limit nothing more is handed over in memory: it waits on
 /// disk (D9).
@@ -42,6 +42,8 @@ type RenderedBy = SmallVec<[(FormatName, Arc<Rendered>); 1]>;
 pub(crate) struct LiveEvent {
     event: Arc<Event>,
     rendered: Mutex<RenderedBy>,
+    /// Hash of the ordering key, once it was asked for.
+    key: OnceLock<Option<u64>>,
     budget: Arc<WindowBudget>,
     cost: u64,
 }
@@ -50,11 +52,26 @@ impl LiveEvent {
     pub(crate) fn new(event: Arc<Event>, budget: &Arc<WindowBudget>) -> Arc<Self> {
         let cost = event.envelope.len() as u64 + EVENT_OVERHEAD_BYTES;
         budget.used.fetch_add(cost, Ordering::Relaxed);
-        Arc::new(LiveEvent { event, rendered: Mutex::new(SmallVec::new()), budget: Arc::clone(budget), cost })
+        Arc::new(LiveEvent {
+            event,
+            rendered: Mutex::new(SmallVec::new()),
+            key: OnceLock::new(),
+            budget: Arc::clone(budget),
+            cost,
+        })
     }
 
     pub(crate) fn event(&self) -> &Arc<Event> {
         &self.event
+    }
+
+    /// Hash of the ordering key: the producer's, else the customer's identifier in the message. `None`: an event that
+    /// is about no customer, which waits for none.
+    pub(crate) fn key(&self) -> Option<u64> {
+        *self.key.get_or_init(|| match &self.event.key {
+            Some(key) => Some(key_hash(key)),
+            None => fanfare_render::customer_identifier(&self.event.payload()).map(|key| key_hash(&key)),
+        })
     }
 
     /// What `format` gives, when it is built in; rendered at most once. The lock is held meanwhile (3 µs for a

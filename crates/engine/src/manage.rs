@@ -153,7 +153,7 @@ impl Registry {
             updated_at_ms: now_ms,
         };
         self.store(CatalogChange::PutWebhook(Box::new(webhook.clone()))).await?;
-        let shared = WebhookShared::new(webhook.no, webhook.id, webhook.kinds(), true);
+        let shared = WebhookShared::new(webhook.no, webhook.id, webhook.kinds(), true, webhook.is_ordered());
         self.catalog.webhooks.insert(webhook.no, Arc::clone(&shared));
         channel.add_route(shared);
         Ok((webhook, secret))
@@ -206,7 +206,7 @@ impl Registry {
         if after != before {
             after.updated_at_ms = now_ms;
             self.store(CatalogChange::PutWebhook(Box::new(after.clone()))).await?;
-            shared.set_route(after.kinds(), after.status == WebhookStatus::Enabled);
+            shared.set_route(after.kinds(), after.status == WebhookStatus::Enabled, after.is_ordered());
         }
         Ok((after, secret, shared))
     }
@@ -219,7 +219,7 @@ impl Registry {
         let _changing = channel.changing.lock().await;
         let shared = self.find(channel, id)?;
         self.store(CatalogChange::DeleteWebhook(shared.no)).await?;
-        shared.set_route(fanfare_core::event::KindSet::default(), false);
+        shared.close_route();
         channel.remove_route(shared.no);
         self.catalog.webhooks.remove(&shared.no);
         Ok(shared)
@@ -236,10 +236,10 @@ impl Registry {
         webhook.status = WebhookStatus::Disabled;
         webhook.disabled_reason = Some(why.to_owned());
         webhook.updated_at_ms = self.clock.now().unix_ms;
-        let kinds = webhook.kinds();
+        let (kinds, is_ordered) = (webhook.kinds(), webhook.is_ordered());
         self.store(CatalogChange::PutWebhook(Box::new(webhook))).await?;
         if let Some(shared) = self.catalog.webhooks.get(&no) {
-            shared.set_route(kinds, false);
+            shared.set_route(kinds, false, is_ordered);
         }
         Ok(true)
     }

@@ -26,6 +26,7 @@ use fanfare_core::policy::gate::GateState;
 use fanfare_core::ports::{AttemptRequest, PageRequest};
 use fanfare_core::webhook::{FormatName, Webhook, WebhookStatus};
 use fanfare_signing::SigningKeys;
+use ordering::Learning;
 use rand::RngExt;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 mod attempting;
 mod configuring;
+mod ordering;
 mod reading_on;
 mod resting;
 mod taking_in;
@@ -49,6 +51,8 @@ const PAGE_DELIVERIES: usize = 1024;
 const DUE_COUNT: usize = 64;
 /// No further retries are read while so many read ones have not ended.
 const DUE_HELD: usize = 16;
+/// The same with `ordering: KEY`, where those of one key wait for each other and must not hold up the other keys.
+const DUE_HELD_ORDERED: usize = 512;
 /// Connections unused for so long are closed.
 const IDLE_CONNECTIONS: Duration = Duration::from_secs(30);
 /// After a failed read of the store, or when a plugin's or our own fault stopped the start.
@@ -124,6 +128,7 @@ pub(crate) struct WebhookActor {
     next_ticket: u64,
     /// When the first retry on disk is due, Unix ms.
     next_due_ms: u64,
+    learning: Learning,
     last_active_ns: u64,
     /// After a failed read: not before.
     not_before_ns: u64,
@@ -155,6 +160,7 @@ impl WebhookActor {
             books,
             rendering: HashMap::new(),
             next_ticket: 0,
+            learning: Learning::Done,
             last_active_ns: now.mono_ns,
             not_before_ns: 0,
             timer: None,
@@ -206,6 +212,9 @@ impl WebhookActor {
                 },
                 now,
             );
+        }
+        for learnt in unread.learnt {
+            self.handle_learnt(learnt, now);
         }
         for page in unread.pages {
             self.handle_page(page, now);

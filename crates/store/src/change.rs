@@ -35,6 +35,7 @@ pub(crate) enum PreparedChange {
         channel: ChannelId,
         kinds: KindSet,
         is_enabled: bool,
+        is_ordered: bool,
         row: Vec<u8>,
     },
     DeleteWebhook(WebhookNo),
@@ -60,6 +61,7 @@ impl PreparedChange {
                 id: webhook.id,
                 kinds: webhook.kinds(),
                 is_enabled: webhook.status == WebhookStatus::Enabled,
+                is_ordered: webhook.is_ordered(),
                 row: catalog::encode_webhook(sealer, &webhook)
                     .map_err(|error| StoreError::Other(error.to_string()))?,
                 channel: webhook.channel.clone(),
@@ -139,10 +141,10 @@ impl Ledger {
                 let name = catalog::encode_channel_no(&channel.id, channel.no);
                 tables.channel_names.put(txn, channel.id.as_str().as_bytes(), &name)
             }
-            PreparedChange::Webhook { no, id, channel, kinds, is_enabled, row } => {
+            PreparedChange::Webhook { no, id, channel, kinds, is_enabled, is_ordered, row } => {
                 let channel_no = self.channel_no(txn, &channel)?;
                 let key = no_key(no.0);
-                let route = WebhookRoute { no, id, channel_no, kinds, is_enabled };
+                let route = WebhookRoute { no, id, channel_no, kinds, is_enabled, is_ordered };
                 tables.routes.put(txn, &key, &route::encode(&route))?;
                 tables.webhooks.put(txn, &key, &row)?;
                 self.live.insert(no.0);

@@ -14,9 +14,9 @@ use crate::tables::{
     StoreEnv, Tables, Txn, key_seq, parked_key, parked_seq, seq_key, timed_key, timed_parts,
 };
 use crate::writer::{Command, Fix};
-use fanfare_core::delivery::{Origin, Owed, Progress};
+use fanfare_core::delivery::{DeliveryKey, Origin, Owed, Progress};
 use fanfare_core::event::Event;
-use fanfare_core::ports::{Page, PageRequest, StoreError};
+use fanfare_core::ports::{Page, PageRequest, StoreError, WaitingKey, WaitingKeys};
 use fanfare_core::{Seq, WebhookNo};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -39,6 +39,12 @@ pub(crate) enum ReadRequest {
         count_max: usize,
         reply: oneshot::Sender<Result<Due, StoreError>>,
     },
+    WaitingKeys {
+        webhook: WebhookNo,
+        from: Option<(u64, DeliveryKey)>,
+        count_max: usize,
+        reply: oneshot::Sender<Result<WaitingKeys, StoreError>>,
+    },
 }
 
 impl ReadRequest {
@@ -48,6 +54,7 @@ impl ReadRequest {
         match self {
             ReadRequest::Page(_, reply) => drop(reply.send(Err(error))),
             ReadRequest::Due { reply, .. } => drop(reply.send(Err(error))),
+            ReadRequest::WaitingKeys { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -105,6 +112,10 @@ impl Reader {
                 ReadRequest::Due { webhook, until_ms, count_max, reply } => {
                     let answer = self.due(webhook.0, until_ms, count_max, &mut fixes);
                     self.send(fixes);
+                    drop(reply.send(answer.map_err(other)));
+                }
+                ReadRequest::WaitingKeys { webhook, from, count_max, reply } => {
+                    let answer = self.waiting_keys(webhook.0, from, count_max);
                     drop(reply.send(answer.map_err(other)));
                 }
             }
@@ -320,6 +331,36 @@ impl Reader {
             });
         }
         Ok((due, None))
+    }
+
+    fn waiting_keys(
+        &self,
+        webhook: u32,
+        from: Option<(u64, DeliveryKey)>,
+        count_max: usize,
+    ) -> heed::Result<WaitingKeys> {
+        let txn = self.env.read_txn()?;
+        let from = from.map_or(timed_key(webhook, 0, 0, 0), |(due_ms, id)| {
+            timed_key(webhook, due_ms, id.seq.0, id.part)
+        });
+        let to = timed_key(webhook, u64::MAX, u64::MAX, u16::MAX);
+        let mut waiting = Vec::new();
+        for row in self
+            .tables
+            .retries
+            .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))?
+        {
+            let (key, row) = row?;
+            let (due_ms, seq, part) = timed_parts(key);
+            let id = DeliveryKey { seq: Seq(seq), part };
+            if waiting.len() >= count_max.max(1) {
+                return Ok((waiting, Some((due_ms, id))));
+            }
+            // A damaged row is reported when it is read to be attempted.
+            let key = RetryRow::decode(key, row).ok().and_then(|row| row.key);
+            waiting.push(WaitingKey { key, id, due_ms });
+        }
+        Ok((waiting, None))
     }
 }
 

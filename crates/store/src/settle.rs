@@ -30,6 +30,7 @@ pub(crate) struct LastAttempt {
     pub(crate) event_id: Option<EventId>,
     pub(crate) failure: Option<FailureClass>,
     pub(crate) status: Option<u16>,
+    pub(crate) key: Option<u64>,
 }
 
 /// A delivery whose event a reader found damaged.
@@ -79,6 +80,7 @@ impl Ledger {
             event_id: Some(settlement.event_id.clone()),
             failure: attempt.and_then(|attempt| attempt.failure),
             status: attempt.and_then(|attempt| attempt.status),
+            key: settlement.key,
         };
         if self.end(txn, group, which, ending, last)?
             && (attempt.is_some() || matches!(ending, Ending::Skipped { .. }))
@@ -167,7 +169,8 @@ impl Ledger {
         match ending {
             Ending::Retry { due_ms, progress } => {
                 let key = timed_key(webhook, *due_ms, seq, part);
-                let row = RetryRow { index, part_count, progress: *progress, failure: last.failure };
+                let row =
+                    RetryRow { index, part_count, progress: *progress, failure: last.failure, key: last.key };
                 self.tables.retries.put(txn, &key, &row.encode(&key))?;
             }
             Ending::Dead { reason, progress } => {

@@ -20,7 +20,7 @@ use fanfare_core::delivery::{DeliveryKey, Owed, Progress};
 use fanfare_core::outcome::FailureClass;
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, IngestEvent, IngestReceipt, Page, PageRequest, SendFuture, SettleBatch,
-    Store, StoreError, StoreStats,
+    Store, StoreError, StoreStats, WaitingKeys,
 };
 use fanfare_core::webhook::Webhook;
 use fanfare_core::{ChannelNo, EventId, Secret, Seq, WebhookNo};
@@ -306,6 +306,15 @@ impl Store for LmdbStore {
         count_max: usize,
     ) -> SendFuture<Result<(Vec<Owed>, Option<u64>), StoreError>> {
         self.ask(|reply| Command::Read(ReadRequest::Due { webhook, until_ms, count_max, reply }))
+    }
+
+    fn waiting_keys(
+        &self,
+        webhook: WebhookNo,
+        from: Option<(u64, DeliveryKey)>,
+        count_max: usize,
+    ) -> SendFuture<Result<WaitingKeys, StoreError>> {
+        self.ask(|reply| Command::Read(ReadRequest::WaitingKeys { webhook, from, count_max, reply }))
     }
 
     fn park_all(&self, webhook: WebhookNo) -> SendFuture<Result<(), StoreError>> {

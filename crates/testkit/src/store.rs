@@ -1,10 +1,10 @@
 //! The Store port in memory, with the same promises: an executable description of what `crates/store` does on disk.
 
-use fanfare_core::delivery::{Ending, Origin, Owed, Progress, Settlement};
+use fanfare_core::delivery::{DeliveryKey, Ending, Origin, Owed, Progress, Settlement};
 use fanfare_core::event::Event;
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, DueRetries, IngestEvent, IngestReceipt, IngestVerdict, Page, PageRequest,
-    SendFuture, SettleBatch, Store, StoreError, StoreStats, WebhookRoute,
+    SendFuture, SettleBatch, Store, StoreError, StoreStats, WaitingKey, WaitingKeys, WebhookRoute,
 };
 use fanfare_core::webhook::{Account, ApiKey, Channel, Webhook, WebhookStatus};
 use fanfare_core::{AccountId, ChannelNo, KeyId, Secret, Seq, WebhookNo};
@@ -35,6 +35,7 @@ struct Row {
     index: u32,
     progress: Progress,
     reason: Option<String>,
+    key: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -192,11 +193,12 @@ impl State {
         }
         match &s.ending {
             Ending::Retry { due_ms, progress } => {
-                let row = Row { index: s.index, progress: *progress, reason: None };
+                let row = Row { index: s.index, progress: *progress, reason: None, key: s.key };
                 self.retries.insert((s.webhook, *due_ms, s.seq, s.part), row);
             }
             Ending::Dead { reason, progress } => {
-                let row = Row { index: s.index, progress: *progress, reason: Some(reason.clone()) };
+                let row =
+                    Row { index: s.index, progress: *progress, reason: Some(reason.clone()), key: s.key };
                 self.dead.insert((s.webhook, s.seq, s.part), row);
             }
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => {}
@@ -331,6 +333,7 @@ impl Store for MemoryStore {
                 channel_no: channel.no,
                 kinds: webhook.kinds(),
                 is_enabled: webhook.status == WebhookStatus::Enabled,
+                is_ordered: webhook.is_ordered(),
             }));
         }
         let backlog: std::collections::BTreeSet<WebhookNo> = state.parked.keys().map(|(no, _)| *no).collect();
@@ -376,6 +379,28 @@ impl Store for MemoryStore {
     ) -> SendFuture<Result<DueRetries, StoreError>> {
         let due = self.state.lock().due(webhook, until_ms, count_max);
         Box::pin(async move { Ok(due) })
+    }
+
+    fn waiting_keys(
+        &self,
+        webhook: WebhookNo,
+        from: Option<(u64, DeliveryKey)>,
+        count_max: usize,
+    ) -> SendFuture<Result<WaitingKeys, StoreError>> {
+        let state = self.state.lock();
+        let (due_ms, id) = from.unwrap_or((0, DeliveryKey { seq: Seq(0), part: 0 }));
+        let last = (webhook, u64::MAX, Seq(u64::MAX), u16::MAX);
+        let mut rows = state.retries.range((webhook, due_ms, id.seq, id.part)..=last);
+        let place = |(_, due_ms, seq, part): &(WebhookNo, u64, Seq, u16)| {
+            (*due_ms, DeliveryKey { seq: *seq, part: *part })
+        };
+        let waiting = rows.by_ref().take(count_max.max(1)).map(|(row, Row { key, .. })| {
+            let (due_ms, id) = place(row);
+            WaitingKey { key: *key, id, due_ms }
+        });
+        let waiting = waiting.collect();
+        let next = rows.next().map(|(row, _)| place(row));
+        Box::pin(async move { Ok((waiting, next)) })
     }
 
     fn park_all(&self, webhook: WebhookNo) -> SendFuture<Result<(), StoreError>> {

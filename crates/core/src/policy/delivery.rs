@@ -7,11 +7,11 @@
 //! caller bounds by what it hands in (D9).
 
 use crate::Now;
-use crate::delivery::{Progress, reason};
+use crate::delivery::{DeliveryKey, Progress, reason};
 use crate::outcome::Outcome;
 use crate::policy::backoff::{self, Next};
 use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
-use crate::policy::key_order::{KeyOrder, KeyPlace, Turn};
+use crate::policy::key_order::{KeyOrder, Turn};
 use crate::policy::rate_limit::Limiter;
 use crate::webhook::DeliveryPolicy;
 use rand::Rng;
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 mod answers;
 
+pub use crate::policy::key_order::KeyPlace;
 pub use answers::{Fate, Leaving, Slot, Step, Taken, Verdict, WebhookNews};
 
 /// What survives an actor's sleep.
@@ -142,9 +143,9 @@ impl<T> Machine<T> {
         self.allowance = self.policy.max_in_flight;
     }
 
-    /// At start, with `ordering: KEY`: a delivery of this key waits in the retry table.
-    pub fn learn_key(&mut self, place: KeyPlace, due_ms: u64) {
-        self.order.learn(place.key, place.id, due_ms);
+    /// With `ordering: KEY`: a delivery of this key waits in the retry table. At start, and after a redrive.
+    pub fn learn_key(&mut self, key: u64, id: DeliveryKey, due_ms: u64) {
+        self.order.learn(key, id, due_ms);
     }
 
     /// Takes a delivery in. `place`: its key, with `ordering: KEY`; those of one key must come in the order of events.

@@ -16,9 +16,17 @@ pub struct KeyPlace {
     pub key: u64,
     /// Which delivery.
     pub id: DeliveryKey,
-    /// Whether it was read from the retry table (else it comes in the order of events).
-    pub is_from_disk: bool,
+    /// When its row of the retry table was due, Unix ms; `None`: it has none, and comes in the order of events.
+    pub row_due_ms: Option<u64>,
+    /// When it is handed in, Unix ms.
+    pub at_ms: u64,
 }
+
+/// Of one key so many wait in memory behind the head; further ones wait in the retry table, so that a key with much to
+/// deliver leaves the window to others.
+const WAITING_MAX: usize = 64;
+/// For so long.
+const SPILL_MS: u64 = 50;
 
 /// What is to be done with a delivery that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +47,7 @@ enum Head {
     /// In the machine, ready or in flight.
     Here,
     /// In the retry table. `None`: the first of this key that is read from there.
-    OnDisk { id: Option<DeliveryKey>, due_ms: u64 },
+    OnDisk { id: Option<DeliveryKey> },
 }
 
 #[derive(Debug)]
@@ -47,10 +55,19 @@ struct KeyState {
     head: Head,
     /// In memory behind the head, in order of events.
     waiting: BTreeMap<DeliveryKey, u32>,
-    /// In the retry table behind the head.
-    on_disk: u32,
-    /// When those on disk are due at the latest, Unix ms.
+    /// The last in the retry table, as far as is known: what is newer must queue up there behind it. A name and not a
+    /// count, so that a row learnt twice, or gone without a word, puts nothing out of step.
+    on_disk: Option<DeliveryKey>,
+    /// When those on disk are due, Unix ms. A row with an earlier date is given this one, so that none is read before
+    /// one that is older.
     due_ms: u64,
+}
+
+impl KeyState {
+    fn back(&mut self, id: DeliveryKey) -> Turn {
+        self.on_disk = self.on_disk.max(Some(id));
+        Turn::Back { due_ms: self.due_ms }
+    }
 }
 
 /// The keys of one webhook that have something waiting.
@@ -60,19 +77,24 @@ pub(crate) struct KeyOrder {
 }
 
 impl KeyOrder {
-    /// Learns at start of a row of the retry table. Rows come in any order.
+    /// Learns of a row of the retry table, in any order, also more than once.
     pub(crate) fn learn(&mut self, key: u64, id: DeliveryKey, due_ms: u64) {
         match self.keys.get_mut(&key) {
             None => {
-                let head = Head::OnDisk { id: Some(id), due_ms };
-                self.keys.insert(key, KeyState { head, waiting: BTreeMap::new(), on_disk: 0, due_ms });
+                let state = KeyState {
+                    head: Head::OnDisk { id: Some(id) },
+                    waiting: BTreeMap::new(),
+                    on_disk: Some(id),
+                    due_ms,
+                };
+                self.keys.insert(key, state);
             }
             Some(state) => {
-                state.on_disk += 1;
-                if let Head::OnDisk { id: Some(head), .. } = state.head
+                state.on_disk = state.on_disk.max(Some(id));
+                if let Head::OnDisk { id: Some(head) } = state.head
                     && id < head
                 {
-                    state.head = Head::OnDisk { id: Some(id), due_ms };
+                    state.head = Head::OnDisk { id: Some(id) };
                     state.due_ms = due_ms;
                 }
             }
@@ -82,36 +104,43 @@ impl KeyOrder {
     /// A delivery came in as slot `slot`.
     pub(crate) fn admit(&mut self, place: KeyPlace, slot: u32) -> Turn {
         let Some(state) = self.keys.get_mut(&place.key) else {
-            let state = KeyState { head: Head::Here, waiting: BTreeMap::new(), on_disk: 0, due_ms: 0 };
+            let state = KeyState { head: Head::Here, waiting: BTreeMap::new(), on_disk: None, due_ms: 0 };
             self.keys.insert(place.key, state);
             return Turn::Head;
         };
-        match (state.head, place.is_from_disk) {
-            (Head::OnDisk { id, .. }, true) if id.is_none_or(|id| id == place.id) => {
-                if id.is_none() {
-                    state.on_disk = state.on_disk.saturating_sub(1);
+        if place.row_due_ms.is_some() && state.on_disk == Some(place.id) {
+            state.on_disk = None;
+        }
+        match (state.head, place.row_due_ms) {
+            (Head::OnDisk { id }, Some(row_due_ms)) => {
+                // Rows are read in order of (due, event). One that stands behind the head and is read before it
+                // shows that the head's row is gone (damaged, dropped): it must not hold up the others for ever.
+                let may_lead =
+                    id.is_none_or(|head| place.id <= head || (row_due_ms, place.id) > (state.due_ms, head));
+                if may_lead {
+                    if let Some(head) = id.filter(|head| *head > place.id) {
+                        state.on_disk = state.on_disk.max(Some(head));
+                    }
+                    state.head = Head::Here;
+                    return Turn::Head;
                 }
-                state.head = Head::Here;
-                Turn::Head
+                state.back(place.id)
             }
-            // Was counted when it went there.
-            (Head::OnDisk { due_ms, .. }, true) => Turn::Back { due_ms },
-            (Head::OnDisk { due_ms, .. }, false) => {
-                state.on_disk += 1;
-                Turn::Back { due_ms }
-            }
-            (Head::Here, true) => {
-                state.on_disk = state.on_disk.saturating_sub(1);
-                state.waiting.insert(place.id, slot);
-                Turn::Waits
-            }
-            (Head::Here, false) if state.on_disk > 0 => {
-                state.on_disk += 1;
-                Turn::Back { due_ms: state.due_ms }
-            }
-            (Head::Here, false) => {
-                state.waiting.insert(place.id, slot);
-                Turn::Waits
+            (Head::OnDisk { .. }, None) => state.back(place.id),
+            (Head::Here, row_due_ms) => {
+                let comes_in_order = match row_due_ms {
+                    Some(row_due_ms) => row_due_ms >= state.due_ms,
+                    None => state.on_disk.is_none(),
+                };
+                let has_room = state.waiting.len() < WAITING_MAX;
+                if comes_in_order && has_room {
+                    state.waiting.insert(place.id, slot);
+                    return Turn::Waits;
+                }
+                if comes_in_order {
+                    state.due_ms = place.at_ms.saturating_add(SPILL_MS);
+                }
+                state.back(place.id)
             }
         }
     }
@@ -122,8 +151,8 @@ impl KeyOrder {
         if let Some((_, slot)) = state.waiting.pop_first() {
             return Some(slot);
         }
-        if state.on_disk > 0 {
-            state.head = Head::OnDisk { id: None, due_ms: state.due_ms };
+        if state.on_disk.is_some() {
+            state.head = Head::OnDisk { id: None };
         } else {
             self.keys.remove(&key);
         }
@@ -133,11 +162,11 @@ impl KeyOrder {
     /// The head waits on disk until `due_ms`: everything behind it in memory goes there too, in order.
     pub(crate) fn park_head(&mut self, key: u64, id: DeliveryKey, due_ms: u64) -> Vec<u32> {
         let Some(state) = self.keys.get_mut(&key) else { return Vec::new() };
-        state.head = Head::OnDisk { id: Some(id), due_ms };
+        state.head = Head::OnDisk { id: Some(id) };
         state.due_ms = due_ms;
-        let behind: Vec<u32> = std::mem::take(&mut state.waiting).into_values().collect();
-        state.on_disk += u32::try_from(behind.len()).unwrap_or(u32::MAX);
-        behind
+        let last = state.waiting.last_key_value().map_or(id, |(last, _)| *last);
+        state.on_disk = state.on_disk.max(Some(last));
+        std::mem::take(&mut state.waiting).into_values().collect()
     }
 
     /// Forgets everything in memory, for a webhook that is given up.
@@ -161,11 +190,11 @@ mod tests {
     }
 
     fn fresh(seq: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), is_from_disk: false }
+        KeyPlace { key: 1, id: id(seq), row_due_ms: None, at_ms: 40 }
     }
 
-    fn read(seq: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), is_from_disk: true }
+    fn read(seq: u64, due_ms: u64) -> KeyPlace {
+        KeyPlace { key: 1, id: id(seq), row_due_ms: Some(due_ms), at_ms: due_ms }
     }
 
     #[test]
@@ -187,11 +216,11 @@ mod tests {
         order.admit(fresh(2), 20);
         assert_eq!(order.park_head(1, id(1), 5000), [20]);
         assert_eq!(order.admit(fresh(3), 30), Turn::Back { due_ms: 5000 });
-        assert_eq!(order.admit(read(2), 20), Turn::Back { due_ms: 5000 }, "read before its head");
-        assert_eq!(order.admit(read(1), 10), Turn::Head);
+        assert_eq!(order.admit(read(2, 100), 20), Turn::Back { due_ms: 5000 }, "read before its head");
+        assert_eq!(order.admit(read(1, 5000), 10), Turn::Head);
         assert_eq!(order.admit(fresh(4), 40), Turn::Back { due_ms: 5000 }, "2 and 3 are still on disk");
         for (seq, slot) in [(2, 20), (3, 30), (4, 40)] {
-            assert_eq!(order.admit(read(seq), slot), Turn::Waits);
+            assert_eq!(order.admit(read(seq, 5000), slot), Turn::Waits);
         }
         assert_eq!(order.admit(fresh(5), 50), Turn::Waits);
         let next: Vec<_> = std::iter::from_fn(|| order.end_head(1)).collect();
@@ -205,12 +234,12 @@ mod tests {
         order.admit(fresh(1), 10);
         order.park_head(1, id(1), 100);
         order.admit(fresh(2), 20);
-        assert_eq!(order.admit(read(1), 10), Turn::Head);
+        assert_eq!(order.admit(read(1, 100), 10), Turn::Head);
         assert_eq!(order.end_head(1), None);
         assert_eq!(order.len(), 1, "2 is on disk");
         assert_eq!(order.admit(fresh(3), 30), Turn::Back { due_ms: 100 });
-        assert_eq!(order.admit(read(2), 20), Turn::Head);
-        assert_eq!(order.admit(read(3), 30), Turn::Waits);
+        assert_eq!(order.admit(read(2, 100), 20), Turn::Head);
+        assert_eq!(order.admit(read(3, 100), 30), Turn::Waits);
     }
 
     #[test]
@@ -219,14 +248,61 @@ mod tests {
         order.learn(1, id(5), 300);
         order.learn(1, id(4), 900);
         order.learn(1, id(6), 300);
-        assert_eq!(order.admit(read(5), 50), Turn::Back { due_ms: 900 });
+        assert_eq!(order.admit(read(5, 300), 50), Turn::Back { due_ms: 900 });
         assert_eq!(order.admit(fresh(7), 70), Turn::Back { due_ms: 900 });
-        assert_eq!(order.admit(read(4), 40), Turn::Head);
+        assert_eq!(order.admit(read(4, 900), 40), Turn::Head);
         for seq in 5..=7 {
-            assert_eq!(order.admit(read(seq), 0), Turn::Waits);
+            assert_eq!(order.admit(read(seq, 900), 0), Turn::Waits);
         }
         for _ in 0..3 {
             assert!(order.end_head(1).is_some());
+        }
+        assert_eq!((order.end_head(1), order.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_head_whose_row_is_gone_holds_nobody_up() {
+        let mut order = KeyOrder::default();
+        order.admit(fresh(1), 10);
+        order.park_head(1, id(1), 100);
+        assert_eq!(order.admit(fresh(2), 20), Turn::Back { due_ms: 100 });
+        assert_eq!(order.admit(read(2, 100), 20), Turn::Head, "1 would have been read before it");
+        assert_eq!((order.end_head(1), order.len()), (None, 0));
+    }
+
+    #[test]
+    fn an_older_one_put_back_goes_first_and_a_younger_one_waits() {
+        let mut order = KeyOrder::default();
+        order.admit(fresh(5), 50);
+        order.park_head(1, id(5), 900);
+        order.learn(1, id(3), 200);
+        order.learn(1, id(7), 200);
+        assert_eq!(order.admit(read(3, 200), 30), Turn::Head);
+        assert_eq!(order.admit(read(7, 200), 70), Turn::Waits);
+        assert_eq!(order.end_head(1), Some(70), "one that was put back has lost its place");
+        assert_eq!(order.admit(read(5, 900), 50), Turn::Waits);
+        assert_eq!((order.end_head(1), order.end_head(1), order.len()), (Some(50), None, 0));
+    }
+
+    #[test]
+    fn a_key_with_much_to_deliver_leaves_memory_to_others_and_keeps_its_order() {
+        let mut order = KeyOrder::default();
+        assert_eq!(order.admit(fresh(0), 0), Turn::Head);
+        for seq in 1..=64 {
+            assert_eq!(order.admit(fresh(seq), seq as u32), Turn::Waits);
+        }
+        assert_eq!(order.admit(fresh(65), 65), Turn::Back { due_ms: 90 });
+        assert_eq!(order.admit(fresh(66), 66), Turn::Back { due_ms: 90 });
+        assert_eq!(order.admit(read(65, 90), 65), Turn::Back { due_ms: 140 }, "still no room");
+        assert_eq!(order.end_head(1), Some(1));
+        assert_eq!(order.admit(read(66, 90), 66), Turn::Back { due_ms: 140 }, "not before 65");
+        assert_eq!(order.admit(fresh(67), 67), Turn::Back { due_ms: 140 });
+        for seq in 2..=64 {
+            assert_eq!(order.end_head(1), Some(seq as u32));
+        }
+        for seq in 65..=67 {
+            assert_eq!(order.admit(read(seq, 140), seq as u32), Turn::Waits);
+            assert_eq!(order.end_head(1), Some(seq as u32));
         }
         assert_eq!((order.end_head(1), order.len()), (None, 0));
     }

@@ -122,6 +122,11 @@ impl WebhookActor {
             }
         };
         self.settle(&verdict.payload, ending, record, now);
+        if let Fate::Retry { due_ms, .. } = verdict.fate {
+            for leaving in &verdict.behind {
+                self.send_back(leaving, due_ms, now);
+            }
+        }
         self.handle_news(verdict.news);
     }
 
@@ -192,10 +197,18 @@ impl WebhookActor {
     ) {
         let event = payload.live.event();
         let origin = self.books.origin(event.seq, payload.retried_part).unwrap_or(Origin::Direct);
+        // Whatever the webhook's `ordering` is now: it may be another when the row is read.
+        let key = match ending {
+            Ending::Retry { .. } | Ending::Dead { .. } => payload.live.key(),
+            Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => None,
+        };
         self.worker.outbox.settle(Settlement {
             webhook: self.shared.no,
             seq: event.seq,
             event_id: event.id.clone(),
+            kind: event.kind,
+            accepted_ms: event.accepted_at_ms,
+            key,
             index: payload.index,
             part: payload.part,
             part_count: payload.part_count,
@@ -204,8 +217,7 @@ impl WebhookActor {
             at_ms: now.unix_ms,
             attempt,
         });
-        let key = DeliveryKey { seq: event.seq, part: payload.part };
-        if self.books.end(key.seq, payload.retried_part, key.part) {
+        if self.books.end(event.seq, payload.retried_part, payload.part) {
             self.free_place();
         }
     }

@@ -9,7 +9,7 @@ impl WebhookActor {
             Ok(Some(webhook)) => webhook,
             Ok(None) => {
                 self.mode = Mode::GiveUp(GiveUp::Deleted);
-                self.shared.set_route(fanfare_core::event::KindSet::default(), false);
+                self.shared.close_route();
                 if let Some(config) = &self.config {
                     config.connections.close_idle();
                 }
@@ -54,6 +54,10 @@ impl WebhookActor {
         let is_gate_reset = former.as_ref().is_some_and(|f| {
             f.webhook.url != webhook.url || (is_enabled && f.webhook.status == WebhookStatus::Disabled)
         });
+        let was_ordered = self.machine.as_ref().is_some_and(|m| m.policy().ordering.is_key());
+        if policy.ordering.is_key() && !was_ordered {
+            self.learning.begin();
+        }
         let machine = match &mut self.machine {
             Some(machine) => {
                 machine.handle_policy(policy, now);

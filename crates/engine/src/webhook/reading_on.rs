@@ -18,9 +18,12 @@ impl WebhookActor {
         if is_shut && self.books.len() > 0 && !is_giving_up {
             return;
         }
+        if !self.learning.is_done() && !is_giving_up {
+            return self.learn_on();
+        }
         let window = self.shared.window() as usize;
         let is_due = self.next_due_ms <= now.unix_ms || (is_giving_up && self.next_due_ms != u64::MAX);
-        if is_due && self.books.retries_held() < DUE_HELD {
+        if is_due && self.books.retries_held() < self.due_held_max() {
             return self.read_due(if is_giving_up { u64::MAX } else { now.unix_ms });
         }
         if let Some(from) = self.books.cursor()

@@ -24,7 +24,7 @@ impl WebhookActor {
         }
         let wants_more = self.books.cursor().is_some() && self.shared.is_enabled();
         if !self.books.is_reading() && self.shared.is_enabled() {
-            if self.next_due_ms != u64::MAX && self.books.retries_held() < DUE_HELD {
+            if self.next_due_ms != u64::MAX && self.books.retries_held() < self.due_held_max() {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
                 at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns);
             }

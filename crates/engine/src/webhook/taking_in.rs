@@ -1,6 +1,7 @@
 //! Deliveries on their way into the machine: rendered, taken apart into bodies, or ended without an attempt.
 
 use super::*;
+use fanfare_core::policy::delivery::{KeyPlace, Taken};
 
 impl WebhookActor {
     pub(super) fn take_in(&mut self, incoming: Incoming, now: Now) {
@@ -75,6 +76,12 @@ impl WebhookActor {
         if incoming.retried_part.is_none() && parts.len() > 1 {
             self.books.set_parts(incoming.live.event().seq, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         }
+        let key = machine.policy().ordering.is_key().then(|| incoming.live.key()).flatten();
+        let row_due_ms = match incoming.origin {
+            Origin::Retry { due_ms } => Some(due_ms),
+            Origin::Direct | Origin::Parked { .. } => None,
+        };
+        let mut back = Vec::new();
         for part in parts {
             let payload = Payload {
                 live: Arc::clone(&incoming.live),
@@ -84,7 +91,18 @@ impl WebhookActor {
                 part_count,
                 rendered: Arc::clone(&rendered),
             };
-            machine.handle_owed(payload, incoming.progress, None);
+            let place = key.map(|key| KeyPlace {
+                key,
+                id: DeliveryKey { seq: incoming.live.event().seq, part },
+                row_due_ms,
+                at_ms: now.unix_ms,
+            });
+            if let Taken::Back { leaving, due_ms } = machine.handle_owed(payload, incoming.progress, place) {
+                back.push((leaving, due_ms));
+            }
+        }
+        for (leaving, due_ms) in back {
+            self.send_back(&leaving, due_ms, now);
         }
     }
 

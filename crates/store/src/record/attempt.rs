@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use fanfare_core::WebhookNo;
     use fanfare_core::delivery::{Origin, Progress};
+    use fanfare_core::event::EventKind;
     use fanfare_core::outcome::FailureClass;
 
     fn settlement(ending: Ending, attempt: Option<AttemptRecord>) -> Settlement {
@@ -159,6 +160,9 @@ mod tests {
             webhook: WebhookNo(1),
             seq: Seq(7),
             event_id: EventId::parse("E").unwrap(),
+            kind: EventKind::Block,
+            accepted_ms: 1,
+            key: None,
             index: 0,
             part: 2,
             part_count: 3,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key    = webhook u32, due_ms u64, seq u64, part u16
-//! body   = index u32, part_count u16, attempt_number u32, schedule_step u16, owed_since u64, failure u8 (255: none)
+//! body   = index u32, part_count u16, attempt_number u32, schedule_step u16, owed_since u64, failure u8 (255: none),
+//!          has_key u8, key u64 (hash of the ordering key)
 //! ```
 
 use super::frame::{self, Damaged, Put, Reader};
@@ -21,6 +22,8 @@ pub(crate) struct RetryRow {
     pub(crate) progress: Progress,
     /// Why the last attempt failed, when it was recorded.
     pub(crate) failure: Option<FailureClass>,
+    /// Hash of the ordering key.
+    pub(crate) key: Option<u64>,
 }
 
 pub(crate) fn put_progress(row: &mut Vec<u8>, progress: Progress) {
@@ -44,6 +47,17 @@ pub(crate) fn read_failure(body: &mut Reader<'_>) -> Result<Option<FailureClass>
     }
 }
 
+pub(crate) fn put_key(row: &mut Vec<u8>, key: Option<u64>) {
+    row.put_u8(u8::from(key.is_some()));
+    row.put_u64(key.unwrap_or_default());
+}
+
+pub(crate) fn read_key(body: &mut Reader<'_>) -> Result<Option<u64>, Damaged> {
+    let has_key = body.u8()? != 0;
+    let key = body.u64()?;
+    Ok(has_key.then_some(key))
+}
+
 impl RetryRow {
     pub(crate) fn encode(&self, key: &[u8; 22]) -> Vec<u8> {
         let mut row = frame::begin(VERSION);
@@ -51,6 +65,7 @@ impl RetryRow {
         row.put_u16(self.part_count);
         put_progress(&mut row, self.progress);
         put_failure(&mut row, self.failure);
+        put_key(&mut row, self.key);
         frame::finish(&mut row, key);
         row
     }
@@ -62,6 +77,7 @@ impl RetryRow {
             part_count: body.u16()?,
             progress: read_progress(&mut body)?,
             failure: read_failure(&mut body)?,
+            key: read_key(&mut body)?,
         };
         body.end()?;
         Ok(retry)
@@ -81,6 +97,7 @@ mod tests {
                 part_count: 3,
                 progress: Progress { attempt_number: 4, schedule_step: 3, owed_since_ms: 99 },
                 failure,
+                key: failure.map(|_| 77),
             };
             let row = retry.encode(&key);
             assert_eq!(RetryRow::decode(&key, &row), Ok(retry));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key    = webhook u32
-//! body   = id u128, channel_no u32, kinds u8, enabled u8
+//! body   = id u128, channel_no u32, kinds u8, flags u8 (1: enabled, 2: ordered by key)
 //! ```
 
 use super::frame::{self, Damaged, Put};
@@ -18,7 +18,7 @@ pub(crate) fn encode(route: &WebhookRoute) -> Vec<u8> {
     row.extend_from_slice(&route.id.0.to_le_bytes());
     row.put_u32(route.channel_no.0);
     row.put_u8(route.kinds.0);
-    row.put_u8(u8::from(route.is_enabled));
+    row.put_u8(u8::from(route.is_enabled) | (u8::from(route.is_ordered) << 1));
     frame::finish(&mut row, &route.no.0.to_be_bytes());
     row
 }
@@ -30,10 +30,12 @@ pub(crate) fn decode(no: WebhookNo, row: &[u8]) -> Result<WebhookRoute, Damaged>
         id: WebhookId(body.u128()?),
         channel_no: ChannelNo(body.u32()?),
         kinds: KindSet(body.u8()?),
-        is_enabled: body.u8()? != 0,
+        is_enabled: false,
+        is_ordered: false,
     };
+    let flags = body.u8()?;
     body.end()?;
-    Ok(route)
+    Ok(WebhookRoute { is_enabled: flags & 1 != 0, is_ordered: flags & 2 != 0, ..route })
 }
 
 #[cfg(test)]
@@ -47,7 +49,8 @@ mod tests {
             id: WebhookId(0xAB),
             channel_no: ChannelNo(3),
             kinds: KindSet(5),
-            is_enabled: true,
+            is_enabled: false,
+            is_ordered: true,
         };
         let row = encode(&route);
         assert_eq!(format!("{:?}", decode(WebhookNo(8), &row).unwrap()), format!("{route:?}"));

@@ -200,16 +200,16 @@ fn the_limiter_survives_sleep() {
     assert_eq!(started(&mut again, ms(1000)).len(), 1);
 }
 
-fn keyed(seq: u64, is_from_disk: bool) -> Option<KeyPlace> {
+fn keyed(seq: u64, row_due_ms: Option<u64>) -> Option<KeyPlace> {
     let id = crate::delivery::DeliveryKey { seq: crate::Seq(seq), part: 0 };
-    Some(KeyPlace { key: 1, id, is_from_disk })
+    Some(KeyPlace { key: 1, id, row_due_ms, at_ms: 0 })
 }
 
 #[test]
 fn of_one_key_one_is_in_flight_and_a_failed_one_holds_the_rest() {
     let mut machine = machine(policy(8));
     for seq in 0..3 {
-        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), false));
+        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), None));
     }
     machine.handle_owed(9, Progress::first(T0.unix_ms), None);
     let begun = started(&mut machine, T0);
@@ -222,12 +222,12 @@ fn of_one_key_one_is_in_flight_and_a_failed_one_holds_the_rest() {
         [(1, 1), (2, 1)]
     );
     assert_eq!(
-        machine.handle_owed(3, Progress::first(T0.unix_ms), keyed(3, false)),
+        machine.handle_owed(3, Progress::first(T0.unix_ms), keyed(3, None)),
         Taken::Back { leaving: Leaving { payload: 3, progress: Progress::first(T0.unix_ms) }, due_ms }
     );
-    machine.handle_owed(0, progress, keyed(0, true));
+    machine.handle_owed(0, progress, keyed(0, Some(due_ms)));
     for seq in 1..4 {
-        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), true));
+        machine.handle_owed(seq, Progress::first(T0.unix_ms), keyed(seq.into(), Some(due_ms)));
     }
     let mut order = Vec::new();
     while let Some((payload, slot)) = started(&mut machine, ms(7000)).pop() {
