@@ -69,6 +69,10 @@ impl ApiError {
         ApiError { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
+    pub(crate) fn too_many(message: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
+        ApiError { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+
     /// 500. `log` is for the log only.
     pub(crate) fn internal(log: impl Into<String>) -> Self {
         ApiError { log: Some(log.into()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error") }
@@ -93,6 +97,9 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownWebhook => Self::not_found("Webhook not found"),
             EngineError::UnknownAccount => Self::not_found("Account not found"),
             EngineError::UnknownKey => Self::not_found("Key not found"),
+            EngineError::UnknownDelivery => Self::not_found("Delivery not found"),
+            EngineError::Conflict(message) => Self::new(StatusCode::CONFLICT, message),
+            EngineError::RateLimited { message, retry_after_s } => Self::too_many(message, retry_after_s),
             EngineError::RoleRequired => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "This action requires ENTERPRISE role")
             }
@@ -144,6 +151,14 @@ mod tests {
             (EngineError::UnknownWebhook, 404, "Webhook not found", None),
             (EngineError::UnknownAccount, 404, "Account not found", None),
             (EngineError::UnknownKey, 404, "Key not found", None),
+            (EngineError::UnknownDelivery, 404, "Delivery not found", None),
+            (EngineError::Conflict("it is PENDING".into()), 409, "it is PENDING", None),
+            (
+                EngineError::RateLimited { message: "too fast".into(), retry_after_s: 2 },
+                429,
+                "too fast",
+                Some("2"),
+            ),
             (EngineError::RoleRequired, 422, "This action requires ENTERPRISE role", None),
             (EngineError::Invalid("url is taken".into()), 400, "url is taken", None),
             (

@@ -307,6 +307,8 @@ pub struct Webhook {
     pub status: WebhookStatus,
     /// Why the engine disabled it, if it was the engine (`gone`, `failing`).
     pub disabled_reason: Option<String>,
+    /// After a 410: everything it was owed is a dead letter by now, so that what is put back later is not given up too.
+    pub is_given_up: bool,
     /// Keys, when signing is on.
     pub signing: Option<Signing>,
     /// Credential.

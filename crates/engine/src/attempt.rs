@@ -161,6 +161,30 @@ pub(crate) fn begin(attempt: Attempt) {
 async fn run(attempt: Attempt) {
     let Attempt { connections, request, timeout, slot, started, inbox, clock, metrics } = attempt;
     let mut guard = Guard { inbox, metrics, slot, started_ms: started.unix_ms, is_reported: false };
+    let (report, duration_ms) = timed(&connections, request, timeout, started, &*clock).await;
+    guard.report(report, duration_ms);
+}
+
+/// An attempt that no delivery stands behind.
+pub(crate) async fn once(
+    connections: &Connections,
+    request: AttemptRequest,
+    timeout: Duration,
+    started: Now,
+    clock: &dyn Clock,
+    metrics: &WorkerMetrics,
+) -> (AttemptReport, u32) {
+    metrics.attempts.add(1);
+    timed(connections, request, timeout, started, clock).await
+}
+
+async fn timed(
+    connections: &Connections,
+    request: AttemptRequest,
+    timeout: Duration,
+    started: Now,
+    clock: &dyn Clock,
+) -> (AttemptReport, u32) {
     let report = match tokio::time::timeout(timeout, connections.send(request)).await {
         Ok(report) => report,
         Err(_) => AttemptReport::failed(
@@ -169,5 +193,5 @@ async fn run(attempt: Attempt) {
         ),
     };
     let took_ns = clock.now().mono_ns.saturating_sub(started.mono_ns);
-    guard.report(report, u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX));
+    (report, u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX))
 }

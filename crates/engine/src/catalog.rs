@@ -1,10 +1,10 @@
 //! The registry: accounts, keys, channels and what routing needs of webhooks, in memory; everything else of a
 //! webhook is read from the store when its actor starts, so that a registered webhook costs little.
 
+use crate::asking::Asleep;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use fanfare_core::event::KindSet;
-use fanfare_core::policy::delivery::Memory;
 use fanfare_core::ports::{CatalogEntry, Store, StoreError};
 use fanfare_core::webhook::{Account, ApiKey, Channel};
 use fanfare_core::{AccountId, ChannelId, ChannelNo, KeyId, WebhookId, WebhookNo};
@@ -38,8 +38,8 @@ pub(crate) struct WebhookShared {
     is_behind: AtomicBool,
     /// When its first retry on disk is due, Unix ms; `u64::MAX`: none known. Read when it is asleep.
     pub(crate) next_due_ms: AtomicU64,
-    /// Gate and limiter of a sleeping actor, when they are not at rest.
-    pub(crate) memory: Mutex<Option<Box<Memory>>>,
+    /// What a sleeping actor left behind.
+    pub(crate) asleep: Mutex<Option<Box<Asleep>>>,
 }
 
 impl WebhookShared {
@@ -60,7 +60,7 @@ impl WebhookShared {
             window: AtomicU32::new(WINDOW_FIRST),
             is_behind: AtomicBool::new(false),
             next_due_ms: AtomicU64::new(u64::MAX),
-            memory: Mutex::new(None),
+            asleep: Mutex::new(None),
         })
     }
 

@@ -17,6 +17,20 @@ pub enum EngineError {
     /// 404 `Key not found`.
     #[error("Key not found")]
     UnknownKey,
+    /// 404 `Delivery not found`.
+    #[error("Delivery not found")]
+    UnknownDelivery,
+    /// 409: it is not in a state for that.
+    #[error("{0}")]
+    Conflict(String),
+    /// 429 with `Retry-After`.
+    #[error("{message}")]
+    RateLimited {
+        /// For the caller.
+        message: String,
+        /// Seconds.
+        retry_after_s: u32,
+    },
     /// 422: the account's role does not allow it.
     #[error("This action requires ENTERPRISE role")]
     RoleRequired,

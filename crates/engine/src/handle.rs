@@ -11,6 +11,7 @@ use crate::worker::{Drain, IsDrained, Successes, Worker, WorkerMail};
 use actix::prelude::*;
 use fanfare_core::event::Subscription;
 use fanfare_core::policy::gate::GatePolicy;
+use fanfare_core::ports::history::History;
 use fanfare_core::ports::{Clock, Formatter, Store, StoreError, Transport};
 use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::{
@@ -29,6 +30,10 @@ pub struct EngineOptions {
     pub clock: Arc<dyn Clock>,
     /// Durable state.
     pub store: Arc<dyn Store>,
+    /// The same store's deliveries, for people.
+    pub history: Arc<dyn History>,
+    /// Sample events, one JSON object per line, for tests of webhooks; the first of a kind counts.
+    pub samples: &'static str,
     /// Connections.
     pub transport: Arc<dyn Transport>,
     /// Plugin formats.
@@ -145,7 +150,7 @@ impl Inner {
 /// The engine. Cheap to clone; dropping the last clone does not stop it, [`Engine::drain`] does.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Engine {
@@ -190,7 +195,11 @@ impl Engine {
         ingest::ingest(&self.inner, principal, events).await
     }
 
-    fn reach(&self, principal: &Principal, channel: &ChannelId) -> Result<Arc<ChannelEntry>, EngineError> {
+    pub(crate) fn reach(
+        &self,
+        principal: &Principal,
+        channel: &ChannelId,
+    ) -> Result<Arc<ChannelEntry>, EngineError> {
         let entry = self.inner.registry.channel(channel);
         let owner = entry.as_ref().map(|entry| entry.account.lock().clone());
         // The role asked for is the caller's own; an operator acts for the channel's account.

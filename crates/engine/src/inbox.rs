@@ -4,6 +4,7 @@
 //! attempts by `maxInFlight`, reads by the one or two under way, everything else by being a flag. So one wake-up
 //! serves all that arrived meanwhile, and nothing can be dropped for a full mailbox.
 
+use crate::asking::Question;
 use crate::attempt::AttemptEnd;
 use crate::live::LiveEvent;
 use actix::prelude::*;
@@ -43,6 +44,8 @@ pub(crate) struct Unread {
     pub(crate) due: Vec<Result<DueRetries, StoreError>>,
     pub(crate) learnt: Vec<Result<WaitingKeys, StoreError>>,
     pub(crate) rendered: Vec<RenderedNews>,
+    /// One per call of the API that waits for an answer, which bounds them.
+    pub(crate) questions: Vec<Question>,
     /// The backlog index holds something new: after what was read, or perhaps before it.
     pub(crate) is_parked_after: bool,
     pub(crate) is_parked_before: bool,
@@ -58,6 +61,7 @@ impl Unread {
             && self.due.is_empty()
             && self.learnt.is_empty()
             && self.rendered.is_empty()
+            && self.questions.is_empty()
             && !self.is_parked_after
             && !self.is_parked_before
             && !self.is_reconfigured

@@ -12,12 +12,14 @@
 //! Only this crate names actix, whose framework is in maintenance mode upstream: leaving it means rewriting
 //! `worker.rs` and the shell in `webhook.rs`, and nothing else.
 
+mod asking;
 mod attempt;
 mod catalog;
 mod destination;
 mod error;
 mod handle;
 mod held;
+mod history;
 mod inbox;
 mod ingest;
 mod live;
@@ -25,9 +27,12 @@ mod manage;
 mod metrics;
 mod outbox;
 mod start;
+mod vitals;
 mod webhook;
 mod worker;
 
+pub use asking::{GateHealth, TestOutcome, WebhookHealth};
 pub use error::EngineError;
 pub use handle::{Engine, EngineOptions, IngestAnswer, NewWebhook, Principal, SigningChange};
+pub use vitals::{LastFailure, Latency};
 pub use worker::Successes;

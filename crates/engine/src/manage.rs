@@ -144,6 +144,7 @@ impl Registry {
             events: new.events,
             status: WebhookStatus::Enabled,
             disabled_reason: None,
+            is_given_up: false,
             signing: secret.clone().map(|current| Signing { current, previous: None }),
             auth: new.auth,
             payload_format: new.payload_format,
@@ -225,6 +226,18 @@ impl Registry {
         Ok(shared)
     }
 
+    /// Everything that a gone webhook was owed is a dead letter now.
+    pub(crate) async fn note_given_up(&self, no: WebhookNo) -> Result<(), EngineError> {
+        let channel = self.channel(&self.read(no)?.channel).ok_or(EngineError::UnknownChannel)?;
+        let _changing = channel.changing.lock().await;
+        let mut webhook = self.read(no)?;
+        if webhook.status == WebhookStatus::Disabled && !webhook.is_given_up {
+            webhook.is_given_up = true;
+            self.store(CatalogChange::PutWebhook(Box::new(webhook))).await?;
+        }
+        Ok(())
+    }
+
     /// The engine itself disables a webhook. `false`: it was not enabled any more.
     pub(crate) async fn disable(&self, no: WebhookNo, why: &str) -> Result<bool, EngineError> {
         let channel = self.channel(&self.read(no)?.channel).ok_or(EngineError::UnknownChannel)?;
@@ -235,6 +248,7 @@ impl Registry {
         }
         webhook.status = WebhookStatus::Disabled;
         webhook.disabled_reason = Some(why.to_owned());
+        webhook.is_given_up = false;
         webhook.updated_at_ms = self.clock.now().unix_ms;
         let (kinds, is_ordered) = (webhook.kinds(), webhook.is_ordered());
         self.store(CatalogChange::PutWebhook(Box::new(webhook))).await?;

@@ -13,6 +13,7 @@ use crate::destination::destination;
 use crate::held::HeldBooks;
 use crate::inbox::{Inbox, RenderedNews, Wake};
 use crate::live::LiveEvent;
+use crate::vitals::Vitals;
 use crate::worker::{Successes, WorkerShared};
 use actix::prelude::*;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use fanfare_core::Now;
 use fanfare_core::delivery::{
     AttemptRecord, Body, DeliveryKey, Ending, Origin, Owed, Progress, Rendered, Settlement, reason,
 };
+use fanfare_core::event::Event;
 use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
 use fanfare_core::policy::delivery::{Fate, Machine, Memory, Slot, Step, WebhookNews};
 use fanfare_core::policy::gate::GateState;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+mod answering;
 mod attempting;
 mod configuring;
 mod ordering;
@@ -100,6 +103,34 @@ struct Config {
     timeout: Duration,
 }
 
+impl Config {
+    /// One request, signed now.
+    fn request(
+        &self,
+        event: &Event,
+        delivery_id: Bytes,
+        attempt_number: u32,
+        body: &Body,
+        now: Now,
+    ) -> AttemptRequest {
+        let timestamp_s = now.unix_seconds();
+        let signatures = self.keys.as_ref().map(|keys| keys.sign(&delivery_id, timestamp_s, &body.bytes));
+        let (hub_signature, standard_signature) = match signatures {
+            Some(s) => (Some(Bytes::from(s.hub)), Some(Bytes::from(s.standard))),
+            None => (None, None),
+        };
+        AttemptRequest {
+            delivery_id,
+            timestamp_s,
+            event_name: event.kind.name(),
+            attempt_number,
+            hub_signature,
+            standard_signature,
+            body: body.clone(),
+        }
+    }
+}
+
 /// What is done with what is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
@@ -129,11 +160,13 @@ pub(crate) struct WebhookActor {
     /// When the first retry on disk is due, Unix ms.
     next_due_ms: u64,
     learning: Learning,
+    vitals: Vitals,
     last_active_ns: u64,
     /// After a failed read: not before.
     not_before_ns: u64,
     timer: Option<(SpawnHandle, u64)>,
     has_lost_memory: bool,
+    is_noting_given_up: bool,
     is_stopping: bool,
 }
 
@@ -161,10 +194,12 @@ impl WebhookActor {
             rendering: HashMap::new(),
             next_ticket: 0,
             learning: Learning::Done,
+            vitals: Vitals::default(),
             last_active_ns: now.mono_ns,
             not_before_ns: 0,
             timer: None,
             has_lost_memory,
+            is_noting_given_up: false,
             is_stopping: false,
         };
         let addr = actor.start();
@@ -224,6 +259,9 @@ impl WebhookActor {
         }
         for news in unread.rendered {
             self.handle_rendered(&news, now);
+        }
+        for question in unread.questions {
+            self.answer(question, now);
         }
         if let Mode::GiveUp(why) = self.mode {
             self.give_up(why, now);

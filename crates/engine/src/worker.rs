@@ -3,6 +3,7 @@
 //! Owns: who is awake on this loop, who sleeps with a retry due, the outbox to the store. Written by: the handle (mail
 //! after each ingest commit or change). Survives its death: nothing; the store knows all that is owed.
 
+use crate::asking::{ActorHealth, Question};
 use crate::catalog::WebhookShared;
 use crate::inbox::{DirectOwed, Inbox};
 use crate::live::{LiveEvent, WindowBudget};
@@ -218,6 +219,16 @@ impl WorkerMail {
     }
 }
 
+/// A question to one webhook's actor.
+pub(crate) struct Ask {
+    pub(crate) webhook: Arc<WebhookShared>,
+    pub(crate) question: Question,
+}
+
+impl Message for Ask {
+    type Result = ();
+}
+
 /// What was waiting when the store was opened.
 pub(crate) struct Recovered {
     pub(crate) backlog: Vec<Arc<WebhookShared>>,
@@ -308,6 +319,22 @@ impl Handler<WorkerMail> for Worker {
                     unread.is_parked_before |= webhook.is_behind();
                 });
             }
+        }
+    }
+}
+
+impl Handler<Ask> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask, _ctx: &mut Self::Context) {
+        let Ask { webhook, question } = ask;
+        match question {
+            Question::Health(reply) if !self.shared.awake.borrow().contains_key(&webhook.no) => {
+                let health = ActorHealth::asleep(webhook.asleep.lock().as_deref(), self.shared.clock.now());
+                // Fails when nobody waits for it any more.
+                drop(reply.send(health));
+            }
+            question => self.shared.inbox(&webhook).write(|unread| unread.questions.push(question)),
         }
     }
 }

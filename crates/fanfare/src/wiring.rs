@@ -60,6 +60,8 @@ impl Node {
         let engine = Engine::start(EngineOptions {
             clock,
             store,
+            history: Arc::new(fanfare_core::ports::history::NoHistory),
+            samples: crate::demo::SAMPLES,
             transport: Arc::new(transport),
             formatter: Arc::new(NoFormats),
             workers: settings.workers,

@@ -101,6 +101,7 @@ fn configuration(webhooks: u32) -> Result<Vec<CatalogChange>, Box<dyn Error>> {
             events: vec![Subscription::Kind(EventKind::MessageReceived)],
             status: WebhookStatus::Enabled,
             disabled_reason: None,
+            is_given_up: false,
             signing: None,
             auth: Auth::None,
             payload_format: FormatName::default(),

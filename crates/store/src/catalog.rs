@@ -184,6 +184,8 @@ struct WebhookRow {
     status: StatusRow,
     #[serde(default)]
     disabled_reason: Option<String>,
+    #[serde(default)]
+    is_given_up: bool,
     payload_format: String,
     custom_attributes: String,
     #[serde(default)]
@@ -276,6 +278,7 @@ pub(crate) fn encode_webhook(sealer: &Sealer, webhook: &Webhook) -> Result<Vec<u
             WebhookStatus::Disabled => StatusRow::Disabled,
         },
         disabled_reason: webhook.disabled_reason.clone(),
+        is_given_up: webhook.is_given_up,
         payload_format: webhook.payload_format.as_str().to_owned(),
         custom_attributes: webhook.custom_attributes.clone(),
         delivery: DeliveryRow {
@@ -360,6 +363,7 @@ pub(crate) fn decode_webhook(sealer: &Sealer, no: WebhookNo, row: &[u8]) -> Resu
             StatusRow::Disabled => WebhookStatus::Disabled,
         },
         disabled_reason: record.disabled_reason,
+        is_given_up: record.is_given_up,
         signing,
         auth,
         payload_format: FormatName::parse(&record.payload_format).ok_or(damaged)?,
@@ -399,6 +403,7 @@ mod tests {
             events: vec![Subscription::Kind(EventKind::Block), Subscription::ReceivedStatus],
             status: WebhookStatus::Disabled,
             disabled_reason: Some("gone".into()),
+            is_given_up: true,
             signing,
             auth,
             payload_format: FormatName::parse("Z_API").unwrap(),

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+mod history;
+
 /// How an entry (one webhook of one event) stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryState {

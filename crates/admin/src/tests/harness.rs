@@ -86,6 +86,8 @@ impl Api {
         let engine = Engine::start_here(EngineOptions {
             clock: clock.clone(),
             store: store.clone() as Arc<dyn Store>,
+            history: store.clone(),
+            samples: include_str!("../../../fanfare/samples/events.ndjson"),
             transport: Arc::new(transport),
             formatter: Arc::new(NoFormats),
             workers: 1,

@@ -52,6 +52,7 @@ fn stored() -> Webhook {
         events: vec![Subscription::Kind(EventKind::Block)],
         status: WebhookStatus::Disabled,
         disabled_reason: Some("gone".into()),
+        is_given_up: true,
         signing: Some(Signing { current: fanfare_core::secret::SigningSecret([1; 32]), previous: None }),
         auth: Auth::Bearer { token: Secret::new("old") },
         payload_format: FormatName::default(),

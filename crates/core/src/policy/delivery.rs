@@ -31,6 +31,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The gate.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// Whether forgetting it would change nothing.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
@@ -238,6 +244,14 @@ impl<T> Machine<T> {
         entry.state = State::InFlight { is_probe };
         self.in_flight += 1;
         Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
+    }
+
+    /// Takes one attempt from the rate limit, for one that is made beside the deliveries.
+    ///
+    /// # Errors
+    /// When the next may begin, monotonic nanoseconds.
+    pub fn take_from_limit(&mut self, now: Now) -> Result<(), u64> {
+        self.limiter.as_mut().map_or(Ok(()), |limiter| limiter.take(now.mono_ns))
     }
 
     fn pop_ready(&mut self) -> Option<u32> {

@@ -41,21 +41,7 @@ impl WebhookActor {
         };
         let event = payload.live.event();
         let delivery_id = delivery_id_bytes(event.id.as_str(), &config.id_text, payload.part);
-        let timestamp_s = now.unix_seconds();
-        let signatures = config.keys.as_ref().map(|keys| keys.sign(&delivery_id, timestamp_s, &body.bytes));
-        let (hub_signature, standard_signature) = match signatures {
-            Some(s) => (Some(Bytes::from(s.hub)), Some(Bytes::from(s.standard))),
-            None => (None, None),
-        };
-        let request = AttemptRequest {
-            delivery_id,
-            timestamp_s,
-            event_name: event.kind.name(),
-            attempt_number,
-            hub_signature,
-            standard_signature,
-            body: body.clone(),
-        };
+        let request = config.request(event, delivery_id, attempt_number, body, now);
         attempt::begin(Attempt {
             connections: Rc::clone(&config.connections),
             request,
@@ -84,6 +70,7 @@ impl WebhookActor {
                 Some(class)
             }
         };
+        self.vitals.note(failure, &end.report, end.duration_ms, now);
         let is_recorded = match (failure, self.worker.successes) {
             (Some(_), _) | (None, Successes::All) => true,
             (None, Successes::None) => false,
@@ -175,6 +162,19 @@ impl WebhookActor {
                 self.settle_whole(&incoming, Ending::Dropped, None, now);
             }
         }
+    }
+
+    /// Nothing is left of what a gone webhook was owed: what comes now was put back, and waits for it to be enabled.
+    pub(super) fn note_given_up(&self) {
+        self.worker.outbox.flush();
+        let (worker, inbox, no, id) =
+            (Rc::clone(&self.worker), Rc::clone(&self.inbox), self.shared.no, self.shared.id);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = worker.registry.note_given_up(no).await {
+                tracing::error!(webhook = %id, %error, "cannot note that a gone webhook's deliveries are given up");
+            }
+            inbox.write(|unread| unread.is_reconfigured = true);
+        });
     }
 
     /// How a delivery ends that is given up with its webhook.

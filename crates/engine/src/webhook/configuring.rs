@@ -24,7 +24,7 @@ impl WebhookActor {
         let policy = webhook.delivery.effective(&self.worker.defaults);
         let is_enabled = webhook.status == WebhookStatus::Enabled;
         self.mode = match webhook.disabled_reason.as_deref() {
-            Some(reason::GONE) if !is_enabled => Mode::GiveUp(GiveUp::Gone),
+            Some(reason::GONE) if !is_enabled && !webhook.is_given_up => Mode::GiveUp(GiveUp::Gone),
             _ => Mode::Deliver,
         };
         let timeout = Duration::from_millis(policy.timeout_ms.into());
@@ -64,7 +64,13 @@ impl WebhookActor {
                 machine
             }
             None => {
-                let memory = self.shared.memory.lock().take().map_or_else(Memory::default, |m| *m);
+                let memory = match self.shared.asleep.lock().take() {
+                    Some(asleep) => {
+                        self.vitals.last_failure = asleep.last_failure;
+                        asleep.memory
+                    }
+                    None => Memory::default(),
+                };
                 self.machine.insert(Machine::new(policy, self.worker.gate_policy, memory, now))
             }
         };

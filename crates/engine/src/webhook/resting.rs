@@ -1,6 +1,7 @@
 //! When to wake up again, and when to sleep.
 
 use super::*;
+use crate::asking::Asleep;
 
 impl WebhookActor {
     pub(super) fn plan(&mut self, now: Now, ctx: &mut Context<Self>) {
@@ -17,6 +18,14 @@ impl WebhookActor {
             && self.inbox.is_empty();
         if matches!(self.mode, Mode::GiveUp(GiveUp::Deleted)) && is_idle {
             return self.stop(ctx);
+        }
+        let is_given_up = self.mode == Mode::GiveUp(GiveUp::Gone)
+            && is_idle
+            && self.books.cursor().is_none()
+            && self.next_due_ms == u64::MAX
+            && !self.shared.is_behind();
+        if is_given_up && !std::mem::replace(&mut self.is_noting_given_up, true) {
+            self.note_given_up();
         }
         let mut at_ns = u64::MAX;
         if let Some(wait) = machine.next_wakeup(now) {
@@ -75,8 +84,10 @@ impl WebhookActor {
 
     pub(super) fn sleep(&mut self, ctx: &mut Context<Self>) {
         if let Some(machine) = self.machine.take() {
-            let memory = machine.into_memory();
-            *self.shared.memory.lock() = (!memory.is_at_rest()).then(|| Box::new(memory));
+            let asleep =
+                Asleep { memory: machine.into_memory(), last_failure: self.vitals.last_failure.take() };
+            let is_kept = !asleep.memory.is_at_rest() || asleep.last_failure.is_some();
+            *self.shared.asleep.lock() = is_kept.then(|| Box::new(asleep));
         }
         self.shared.next_due_ms.store(self.next_due_ms, Ordering::Relaxed);
         if self.next_due_ms != u64::MAX {

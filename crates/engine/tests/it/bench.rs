@@ -33,6 +33,9 @@ pub(crate) fn run<F: Future<Output = ()>>(test: F) {
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 
+/// One sample event, for tests of webhooks.
+const SAMPLES: &str = r#"{"type":"MESSAGE_RECEIVED","channelId":"SAMPLE","payload":{"message":{"_id":"M1","channel_id":"SAMPLE","contents":[]}}}"#;
+
 fn options(
     store: &Arc<MemoryStore>,
     transport: &Arc<ScriptedTransport>,
@@ -41,6 +44,8 @@ fn options(
     EngineOptions {
         clock: Arc::clone(clock) as _,
         store: Arc::clone(store) as _,
+        history: Arc::clone(store) as _,
+        samples: SAMPLES,
         transport: Arc::new(SharedTransport(Arc::clone(transport))),
         formatter: Arc::new(NoFormats),
         workers: 2,

@@ -2,6 +2,8 @@
 
 mod bench;
 mod delivering;
+mod history;
 mod managing;
+mod ordering;
 mod recovering;
 mod runtime;

@@ -38,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// The events it shows.
-const SAMPLES: &str = include_str!("../../samples/events.ndjson");
+pub(crate) const SAMPLES: &str = include_str!("../../samples/events.ndjson");
 /// Events in one request of the burst.
 const BATCH_EVENTS: usize = 500;
 /// Requests of the burst at once.

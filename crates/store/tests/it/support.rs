@@ -60,6 +60,7 @@ pub(crate) fn webhook(no: u32) -> Webhook {
         events: vec![Subscription::Kind(EventKind::MessageReceived)],
         status: WebhookStatus::Enabled,
         disabled_reason: None,
+        is_given_up: false,
         signing: None,
         auth: Auth::None,
         payload_format: FormatName::default(),
