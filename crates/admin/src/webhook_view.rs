@@ -163,6 +163,7 @@ mod tests {
             events: vec![Subscription::ReceivedStatus, Subscription::Kind(EventKind::Block)],
             status: WebhookStatus::Enabled,
             disabled_reason: None,
+            is_given_up: false,
             signing: Some(Signing { current: SigningSecret([0xAB; 32]), previous: None }),
             auth: Auth::Bearer { token: Secret::new("hunter2") },
             payload_format: FormatName::default(),
