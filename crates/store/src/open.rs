@@ -3,7 +3,7 @@
 use crate::ledger::{DamageCount, Group, Ledger};
 use crate::options::{OpenError, StoreOptions};
 use crate::record::frame::{self, Damaged, Put};
-use crate::seal::Sealer;
+use crate::seal::{self, HASH_KEY_BYTES, KeyHasher, SealError, Sealer};
 use crate::shared::Shared;
 use crate::tables::{StoreEnv, Tables};
 use crate::window::Window;
@@ -12,12 +12,17 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Version of the format as a whole. Raised when an old program would misread a new directory.
-const FORMAT_VERSION: u32 = 1;
+/// Version of the format as a whole. Raised when an old program would misread a new directory. 1 hashed API keys under
+/// a key that came from the master key; since 2 that key lies in `meta`, sealed.
+const FORMAT_VERSION: u32 = 2;
 const ROW_VERSION: u8 = 1;
 const FORMAT_KEY: &[u8] = b"format";
-const CHECK_KEY: &[u8] = b"master key check";
-const CHECK_TEXT: &[u8] = b"fanfare";
+/// Row of `meta`, sealed: shows whether a master key is the right one.
+pub(crate) const CHECK_KEY: &[u8] = b"master key check";
+/// What the box of [`CHECK_KEY`] holds.
+pub(crate) const CHECK_TEXT: &[u8] = b"fanfare";
+/// Row of `meta`, sealed: the key that API keys are hashed with.
+pub(crate) const HASH_KEY: &[u8] = b"hash key of api keys";
 /// The smallest map worth trying.
 const MAP_BYTES_MIN: usize = 1 << 20;
 /// Read transactions at once: the reader, and callers that read configuration.
@@ -31,13 +36,15 @@ pub(crate) struct Opened {
     pub(crate) ledger: Ledger,
     pub(crate) shared: Shared,
     pub(crate) sealer: Sealer,
+    pub(crate) hasher: KeyHasher,
     /// Held while the store is open.
     pub(crate) lock: File,
     pub(crate) map_bytes: usize,
     pub(crate) used_bytes: u64,
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+/// Makes the directory when it is missing and takes its lock.
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(directory)?;
     let path = dir.join("in-use.lock");
@@ -55,7 +62,8 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn open_env(dir: &Path, map_bytes: usize) -> Result<(StoreEnv, usize), OpenError> {
+/// Opens the environment with a map as large as it may be; gives its size.
+pub(crate) fn open_env(dir: &Path, map_bytes: usize) -> Result<(StoreEnv, usize), OpenError> {
     let mut size = (map_bytes.max(MAP_BYTES_MIN) / PAGE_BYTES).max(1) * PAGE_BYTES;
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
@@ -88,7 +96,7 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
     let sealer = Sealer::new(options.master_key);
     let mut txn = env.write_txn().map_err(database)?;
     let tables = Tables::create(&env, &mut txn).map_err(database)?;
-    check_format(&tables, &mut txn, &sealer, dir)?;
+    let hasher = check_format(&tables, &mut txn, &sealer, &options.master_key, dir)?;
 
     let now_ms = options.clock.now().unix_ms;
     let damage = DamageCount::default();
@@ -112,7 +120,7 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
         used_bytes,
         "store is open"
     );
-    Ok(Opened { env, tables, ledger, shared, sealer, lock, map_bytes, used_bytes })
+    Ok(Opened { env, tables, ledger, shared, sealer, hasher, lock, map_bytes, used_bytes })
 }
 
 /// Makes the names of new files as durable as their bytes: a commit syncs the file, not the directory that names it.
@@ -132,26 +140,32 @@ fn recover(ledger: &mut Ledger, txn: &mut RwTxn<'_>, group: &mut Group, shared: 
     ledger.flush(txn, group)
 }
 
-/// Checks version and master key, or writes both into a new directory.
-fn check_format(tables: &Tables, txn: &mut RwTxn<'_>, sealer: &Sealer, dir: &Path) -> Result<(), OpenError> {
+/// Checks version and master key, or writes both into a new directory. An old version is brought up to date.
+pub(crate) fn check_format(
+    tables: &Tables,
+    txn: &mut RwTxn<'_>,
+    sealer: &Sealer,
+    master_key: &[u8; 32],
+    dir: &Path,
+) -> Result<KeyHasher, OpenError> {
     let database = |source| OpenError::Database { dir: dir.to_owned(), source };
     let damaged = |what| OpenError::Damaged { dir: dir.to_owned(), what };
+    let no_box = |error: SealError| database(heed::Error::Io(std::io::Error::other(error)));
     let Some(row) = tables.meta.get(txn, FORMAT_KEY).map_err(database)? else {
         let is_new =
             tables.state.is_empty(txn).map_err(database)? && tables.events.is_empty(txn).map_err(database)?;
         if !is_new {
             return Err(damaged("format"));
         }
-        let mut row = frame::begin(ROW_VERSION);
-        row.put_u32(FORMAT_VERSION);
-        frame::finish(&mut row, FORMAT_KEY);
-        tables.meta.put(txn, FORMAT_KEY, &row).map_err(database)?;
-        let check = sealer
-            .seal(CHECK_KEY, CHECK_TEXT)
-            .map_err(|error| database(heed::Error::Io(std::io::Error::other(error))))?;
+        put_version(tables, txn).map_err(database)?;
+        let check = sealer.seal(CHECK_KEY, CHECK_TEXT).map_err(no_box)?;
         tables.meta.put(txn, CHECK_KEY, &check).map_err(database)?;
+        let hash_key = seal::new_hash_key().map_err(no_box)?;
+        let sealed = sealer.seal(HASH_KEY, &*hash_key).map_err(no_box)?;
+        tables.meta.put(txn, HASH_KEY, &sealed).map_err(database)?;
         let state = crate::record::state::StateRow { next_seq: 1, tail_start: 1, ..Default::default() };
-        return tables.state.put(txn, crate::record::state::KEY, &state.encode()).map_err(database);
+        tables.state.put(txn, crate::record::state::KEY, &state.encode()).map_err(database)?;
+        return Ok(KeyHasher::new(&*hash_key));
     };
     let found = frame::open(row, FORMAT_KEY, ROW_VERSION, "format")
         .and_then(|mut body| body.u32())
@@ -166,5 +180,22 @@ fn check_format(tables: &Tables, txn: &mut RwTxn<'_>, sealer: &Sealer, dir: &Pat
     if tables.state.get(txn, crate::record::state::KEY).map_err(database)?.is_none() {
         return Err(damaged("state"));
     }
-    Ok(())
+    if found == 1 {
+        let hash_key = seal::format_1_hash_key(master_key);
+        let sealed = sealer.seal(HASH_KEY, &*hash_key).map_err(no_box)?;
+        tables.meta.put(txn, HASH_KEY, &sealed).map_err(database)?;
+        put_version(tables, txn).map_err(database)?;
+    }
+    let sealed = tables.meta.get(txn, HASH_KEY).map_err(database)?.ok_or(damaged("api key hash key"))?;
+    match sealer.open(HASH_KEY, sealed) {
+        Ok(key) if key.len() == HASH_KEY_BYTES => Ok(KeyHasher::new(&key)),
+        _ => Err(damaged("api key hash key")),
+    }
+}
+
+fn put_version(tables: &Tables, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+    let mut row = frame::begin(ROW_VERSION);
+    row.put_u32(FORMAT_VERSION);
+    frame::finish(&mut row, FORMAT_KEY);
+    tables.meta.put(txn, FORMAT_KEY, &row)
 }

@@ -19,11 +19,17 @@ pub(crate) enum SealError {
     NoRandomness,
 }
 
-/// Seals and opens, and hashes API keys.
+/// Seals and opens.
 pub(crate) struct Sealer {
     cipher: XChaCha20Poly1305,
-    key_hash: HmacSha256,
 }
+
+/// Hashes API keys. Its key is random and lies sealed in the store, so that another master key changes no hash: the keys
+/// themselves are not kept, so no hash could be made anew.
+pub(crate) struct KeyHasher(HmacSha256);
+
+/// Bytes of the key of [`KeyHasher`].
+pub(crate) const HASH_KEY_BYTES: usize = 32;
 
 fn keyed(key: &[u8]) -> HmacSha256 {
     <HmacSha256 as hmac::KeyInit>::new_from_slice(key).expect("hmac takes keys of any length")
@@ -33,19 +39,46 @@ fn derive(master: &[u8; 32], label: &str) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(keyed(master).chain_update(label).finalize().into_bytes().into())
 }
 
+fn random(bytes: &mut [u8]) -> Result<(), SealError> {
+    rand::rngs::SysRng.try_fill_bytes(bytes).map_err(|_| SealError::NoRandomness)
+}
+
+/// A new key for [`KeyHasher`].
+pub(crate) fn new_hash_key() -> Result<Zeroizing<[u8; HASH_KEY_BYTES]>, SealError> {
+    let mut key = Zeroizing::new([0; HASH_KEY_BYTES]);
+    random(&mut *key)?;
+    Ok(key)
+}
+
+/// The key that directories of format 1 hashed with: it came from the master key.
+pub(crate) fn format_1_hash_key(master: &[u8; 32]) -> Zeroizing<[u8; HASH_KEY_BYTES]> {
+    derive(master, "fanfare store: api key hash, version 1")
+}
+
+impl KeyHasher {
+    /// Of this key.
+    pub(crate) fn new(key: &[u8]) -> Self {
+        KeyHasher(keyed(key))
+    }
+
+    /// Keyed hash of an API key's text.
+    pub(crate) fn hash(&self, key: &str) -> [u8; 32] {
+        self.0.clone().chain_update(key).finalize().into_bytes().into()
+    }
+}
+
 impl Sealer {
-    /// Derives the keys.
+    /// Derives the key.
     pub(crate) fn new(mut master: [u8; 32]) -> Self {
         let sealing = derive(&master, "fanfare store: sealing, version 1");
-        let hashing = derive(&master, "fanfare store: api key hash, version 1");
         master.zeroize();
-        Sealer { cipher: XChaCha20Poly1305::new(Key::from_slice(&*sealing)), key_hash: keyed(&*hashing) }
+        Sealer { cipher: XChaCha20Poly1305::new(Key::from_slice(&*sealing)) }
     }
 
     /// Nonce, then the sealed bytes and their tag.
     pub(crate) fn seal(&self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_BYTES];
-        rand::rngs::SysRng.try_fill_bytes(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        random(&mut nonce)?;
         let payload = Payload { msg: plain, aad: place };
         let sealed = self
             .cipher
@@ -61,11 +94,6 @@ impl Sealer {
             .decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: place })
             .map(Zeroizing::new)
             .map_err(|_| SealError::DoesNotOpen)
-    }
-
-    /// Keyed hash of an API key's text.
-    pub(crate) fn key_hash(&self, key: &str) -> [u8; 32] {
-        self.key_hash.clone().chain_update(key).finalize().into_bytes().into()
     }
 }
 
@@ -96,8 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn key_hashes_depend_on_the_master_key() {
-        assert_ne!(Sealer::new([1; 32]).key_hash("k"), Sealer::new([2; 32]).key_hash("k"));
-        assert_eq!(Sealer::new([1; 32]).key_hash("k"), Sealer::new([1; 32]).key_hash("k"));
+    fn hashes_depend_on_the_key_they_are_made_with() {
+        let [one, other] = [new_hash_key().unwrap(), new_hash_key().unwrap()];
+        assert_ne!(one, other, "each is random");
+        assert_ne!(KeyHasher::new(&*one).hash("k"), KeyHasher::new(&*other).hash("k"));
+        assert_eq!(KeyHasher::new(&*one).hash("k"), KeyHasher::new(&*one).hash("k"));
+        assert_ne!(KeyHasher::new(&*one).hash("k"), KeyHasher::new(&*one).hash("l"));
     }
 }

@@ -11,7 +11,7 @@ use crate::reader::{ReadRequest, Reader, Recent};
 use crate::record::attempt::{self, StoredAttempt};
 use crate::record::dead::DeadRow;
 use crate::record::route;
-use crate::seal::Sealer;
+use crate::seal::{KeyHasher, Sealer};
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::tables::{self, StoreEnv, Tables, attempts_key, key_no, no_key, timed_key, timed_parts};
@@ -60,6 +60,7 @@ pub struct LmdbStore {
     commands: SyncSender<Command>,
     shared: Arc<Shared>,
     sealer: Sealer,
+    hasher: KeyHasher,
     tables: Tables,
     pub(crate) env: StoreEnv,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -90,7 +91,7 @@ impl LmdbStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: StoreOptions) -> Result<Arc<LmdbStore>, OpenError> {
-        let open::Opened { env, tables, ledger, shared, sealer, lock, map_bytes, used_bytes } =
+        let open::Opened { env, tables, ledger, shared, sealer, hasher, lock, map_bytes, used_bytes } =
             open::open(&options)?;
         let shared = Arc::new(shared);
         let (commands, queued) = sync_channel(COMMANDS_MAX);
@@ -114,7 +115,7 @@ impl LmdbStore {
         };
         let writing = spawn("fanfare-store-write", move || writer.run())?;
         let threads = Mutex::new(vec![writing, reading]);
-        Ok(Arc::new(LmdbStore { commands, shared, sealer, tables, env, threads, _lock: lock }))
+        Ok(Arc::new(LmdbStore { commands, shared, sealer, hasher, tables, env, threads, _lock: lock }))
     }
 
     fn gone(&self) -> StoreError {
@@ -350,7 +351,7 @@ impl Store for LmdbStore {
     }
 
     fn key_hash(&self, key: &Secret) -> [u8; 32] {
-        self.sealer.key_hash(key.expose())
+        self.hasher.hash(key.expose())
     }
 
     fn stats(&self) -> StoreStats {

@@ -36,7 +36,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Format version and the master key's check value.
+    /// Format version, the master key's check value, and the key that API keys are hashed with.
     meta,
     /// The row every commit writes.
     state,
