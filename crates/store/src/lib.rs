@@ -3,7 +3,8 @@
 //! What it is: [`LmdbStore`] behind core's `Store` port. One writer thread commits everything that arrived in one
 //! transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change` and `reap`; one reader
 //! thread serves pages and due retries (`reader`). `record` draws every row as a grammar, `standing` holds the two bits
-//! that say where a delivery stands, `open` is recovery.
+//! that say where a delivery stands, `open` is recovery. [`rotate_master_key`] seals a closed store
+//! under another key.
 //!
 //! What it is not: it knows no reason to retry, no actor, no HTTP; it never decides what becomes of a delivery. It has
 //! no compaction and no background thread beside the two.
@@ -29,6 +30,7 @@ mod parking;
 mod reader;
 mod reap;
 mod record;
+mod rotate;
 mod seal;
 mod settle;
 mod shared;
@@ -44,4 +46,5 @@ mod writer;
 
 pub use options::{OpenError, StoreOptions};
 pub use record::attempt::{Ended, StoredAttempt};
+pub use rotate::{Rotated, rotate_master_key};
 pub use store::{LmdbStore, StoredDeadLetter};

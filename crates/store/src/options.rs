@@ -50,13 +50,15 @@ impl StoreOptions {
     }
 }
 
+/// Address space of [`StoreOptions::map_bytes`].
 #[cfg(target_pointer_width = "64")]
-fn default_map_bytes() -> usize {
+pub(crate) fn default_map_bytes() -> usize {
     1 << 40
 }
 
+/// Address space of [`StoreOptions::map_bytes`].
 #[cfg(not(target_pointer_width = "64"))]
-fn default_map_bytes() -> usize {
+pub(crate) fn default_map_bytes() -> usize {
     1 << 30
 }
 
@@ -89,6 +91,12 @@ pub enum OpenError {
     /// Another process (or another store of this one) has it open.
     #[error("data directory {dir} is in use by another process; stop it, or choose another directory")]
     InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is none to work on.
+    #[error("data directory {dir} holds no store; name the directory of `fanfare serve`")]
+    NoStore {
         /// The directory.
         dir: PathBuf,
     },

@@ -109,7 +109,7 @@ fn newest_transaction(file: &File) -> u64 {
 }
 
 /// The file as a crash might leave it: with the newest transaction whole and any part of the next one.
-fn crashed(path: &Path) -> Vec<u8> {
+pub(crate) fn crashed(path: &Path) -> Vec<u8> {
     for _ in 0..100_000 {
         let file = File::open(path).unwrap();
         let before = newest_transaction(&file);
@@ -154,7 +154,7 @@ fn check_copy(file: &[u8], clock: Arc<ManualClock>, before: &Known, after: &Know
 }
 
 /// Ends the worker also when a check fails, so that the failure is seen instead of waited for.
-struct StopOnDrop<'a>(&'a AtomicBool);
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {

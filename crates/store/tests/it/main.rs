@@ -11,5 +11,6 @@ mod idempotency;
 mod lifecycle;
 mod model;
 mod opening;
+mod rotation;
 mod space;
 mod support;
