@@ -34,3 +34,5 @@ pub const BACKLOG_DELIVERIES_MAX: u64 = 100_000_000;
 pub const PARTS_MAX: usize = 1024;
 /// Webhooks one channel may hold.
 pub const WEBHOOKS_PER_CHANNEL_MAX: usize = 100_000;
+/// Deliveries that one row of a webhook's backlog index names; a page is whole rows.
+pub const BACKLOG_ROW_DELIVERIES_MAX: usize = 256;

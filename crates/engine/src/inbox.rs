@@ -6,7 +6,7 @@
 
 use crate::asking::Question;
 use crate::attempt::AttemptEnd;
-use crate::live::LiveEvent;
+use crate::live::{LiveEvent, SetAside};
 use actix::prelude::*;
 use fanfare_core::delivery::Rendered;
 use fanfare_core::ports::{DueRetries, Page, StoreError, WaitingKeys};
@@ -40,8 +40,8 @@ pub(crate) struct RenderedNews {
 pub(crate) struct Unread {
     pub(crate) owed: Vec<DirectOwed>,
     pub(crate) ended: Vec<AttemptEnd>,
-    pub(crate) pages: Vec<Result<Page, StoreError>>,
-    pub(crate) due: Vec<Result<DueRetries, StoreError>>,
+    pub(crate) pages: Vec<(Result<Page, StoreError>, SetAside)>,
+    pub(crate) due: Vec<(Result<DueRetries, StoreError>, SetAside)>,
     pub(crate) learnt: Vec<Result<WaitingKeys, StoreError>>,
     pub(crate) rendered: Vec<RenderedNews>,
     /// One per call of the API that waits for an answer, which bounds them.
@@ -49,6 +49,8 @@ pub(crate) struct Unread {
     /// The backlog index holds something new: after what was read, or perhaps before it.
     pub(crate) is_parked_after: bool,
     pub(crate) is_parked_before: bool,
+    /// There may be room in the budget now.
+    pub(crate) is_room: bool,
     /// The webhook was changed or deleted.
     pub(crate) is_reconfigured: bool,
 }
@@ -64,6 +66,7 @@ impl Unread {
             && self.questions.is_empty()
             && !self.is_parked_after
             && !self.is_parked_before
+            && !self.is_room
             && !self.is_reconfigured
     }
 }

@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of events in memory over all webhooks. Above its limit nothing more is handed over in memory: it waits on
-/// disk (D9).
+/// Bytes of events in memory over all webhooks (D9). What is handed over after an ingest commit may use three quarters
+/// of it, above that it waits on disk; what is read back from there asks before it is read. So those that are behind
+/// always find room, however fast events come in.
 #[derive(Debug)]
 pub(crate) struct WindowBudget {
     used: AtomicU64,
@@ -25,12 +26,58 @@ impl WindowBudget {
         Arc::new(WindowBudget { used: AtomicU64::new(0), limit })
     }
 
+    /// Whether an event that was just accepted may be handed over in memory.
     pub(crate) fn has_room(&self) -> bool {
-        self.used.load(Ordering::Relaxed) < self.limit
+        self.used.load(Ordering::Relaxed) < self.limit / 4 * 3
+    }
+
+    /// Whether a read of so many bytes is likely to find room, with `asked` bytes of others before it.
+    pub(crate) fn has_room_to_read(&self, asked: u64, bytes: u64) -> bool {
+        let before = self.used.load(Ordering::Relaxed).saturating_add(asked);
+        before == 0 || before.saturating_add(bytes) <= self.limit
+    }
+
+    /// Reserves room for a read of up to `count_max` things of `bytes` each, fewer when there is not room for all, but
+    /// at least `count_min`. `None`: not now. With nothing in memory at all the fewest are granted whatever the limit,
+    /// so that there is always progress.
+    pub(crate) fn set_aside(
+        self: &Arc<Self>,
+        count_max: usize,
+        count_min: usize,
+        bytes: u64,
+    ) -> Option<(SetAside, usize)> {
+        let mut count = count_max.max(count_min);
+        loop {
+            let bytes = (count as u64).saturating_mul(bytes);
+            let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+            // Dropped, it gives back what was added.
+            let aside = SetAside { budget: Arc::clone(self), bytes };
+            let is_fewest = count <= count_min;
+            if before.saturating_add(bytes) <= self.limit || (before == 0 && is_fewest) {
+                return Some((aside, count));
+            }
+            if is_fewest {
+                return None;
+            }
+            count = (count / 4).max(count_min);
+        }
     }
 
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Room reserved for a read, until what it brought counts itself.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    budget: Arc<WindowBudget>,
+    bytes: u64,
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

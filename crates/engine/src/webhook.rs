@@ -46,8 +46,10 @@ mod taking_in;
 
 /// Places in the mailbox: one wake-up waits at most (see `inbox`), the rest is slack.
 const MAILBOX: usize = 4;
-/// Bytes of events read from disk at once.
+/// Bytes of events read from disk at once, at most.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// And no fewer, however few deliveries are asked for.
+const PAGE_BYTES_MIN: usize = 64 * 1024;
 /// Deliveries read from disk at once.
 const PAGE_DELIVERIES: usize = 1024;
 /// Retries read from disk at once.
@@ -166,6 +168,8 @@ pub(crate) struct WebhookActor {
     not_before_ns: u64,
     timer: Option<(SpawnHandle, u64)>,
     has_lost_memory: bool,
+    /// In the queue for room in the budget.
+    is_waiting_for_room: bool,
     is_noting_given_up: bool,
     is_stopping: bool,
 }
@@ -199,6 +203,7 @@ impl WebhookActor {
             not_before_ns: 0,
             timer: None,
             has_lost_memory,
+            is_waiting_for_room: false,
             is_noting_given_up: false,
             is_stopping: false,
         };
@@ -224,6 +229,9 @@ impl WebhookActor {
         let unread = self.inbox.read();
         if !unread.is_empty() {
             self.last_active_ns = now.mono_ns;
+        }
+        if unread.is_room {
+            self.is_waiting_for_room = false;
         }
         if unread.is_parked_after {
             self.books.handle_news(false);
@@ -251,11 +259,13 @@ impl WebhookActor {
         for learnt in unread.learnt {
             self.handle_learnt(learnt, now);
         }
-        for page in unread.pages {
+        for (page, aside) in unread.pages {
             self.handle_page(page, now);
+            drop(aside);
         }
-        for due in unread.due {
+        for (due, aside) in unread.due {
             self.handle_due(due, now);
+            drop(aside);
         }
         for news in unread.rendered {
             self.handle_rendered(&news, now);
@@ -267,6 +277,7 @@ impl WebhookActor {
             self.give_up(why, now);
         }
         self.begin_attempts(now);
+        self.let_go(now);
         self.read_on(now);
         if self.books.has_used_up() {
             let used_up = self.books.take_used_up();
@@ -275,8 +286,8 @@ impl WebhookActor {
         self.plan(now, ctx);
     }
 
-    /// The actor before this one panicked: what had been handed to it in memory is put into the backlog index, and
-    /// read from there.
+    /// What had been handed over in memory and is held no more (the actor before this one panicked, or this one let
+    /// go) is put into the backlog index, and read from there.
     fn recover_memory(&mut self) {
         self.shared.set_behind(true);
         let parked = self.worker.store.park_all(self.shared.no);

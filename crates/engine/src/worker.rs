@@ -29,6 +29,11 @@ pub(crate) const MAILBOX: usize = 64;
 /// Webhooks with a backlog that are started in one turn of the loop after a restart.
 const STARTS_PER_TURN: usize = 64;
 
+/// How often those that wait for room in the budget are thought of.
+const ROOM_TICK: Duration = Duration::from_millis(10);
+/// What one of them is thought to ask for, bytes.
+const ROOM_BYTES: u64 = 512 * 1024;
+
 /// Which successes are recorded as attempts (`attempts.successes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Successes {
@@ -64,6 +69,8 @@ pub(crate) struct WorkerShared {
     /// Webhooks to be started, a few each turn.
     to_start: RefCell<VecDeque<Arc<WebhookShared>>>,
     is_due_timer_set: Cell<bool>,
+    /// Actors that found no room in the budget for a read, in order; each once.
+    waiting_for_room: RefCell<VecDeque<Rc<Inbox>>>,
 }
 
 /// What a worker is made of.
@@ -178,6 +185,33 @@ impl WorkerShared {
         });
     }
 
+    /// Wakes an actor when there is room for a read in the budget; first come, first served.
+    pub(crate) fn wait_for_room(self: &Rc<Self>, inbox: &Rc<Inbox>) {
+        let is_first = {
+            let mut waiting = self.waiting_for_room.borrow_mut();
+            waiting.push_back(Rc::clone(inbox));
+            waiting.len() == 1
+        };
+        if is_first {
+            let worker = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                while !worker.waiting_for_room.borrow().is_empty() {
+                    tokio::time::sleep(ROOM_TICK).await;
+                    worker.give_room();
+                }
+            });
+        }
+    }
+
+    fn give_room(&self) {
+        let mut asked = 0;
+        while self.budget.has_room_to_read(asked, ROOM_BYTES) {
+            let Some(inbox) = self.waiting_for_room.borrow_mut().pop_front() else { return };
+            inbox.write(|unread| unread.is_room = true);
+            asked += ROOM_BYTES;
+        }
+    }
+
     fn wake_all(&self) {
         let inboxes: Vec<Rc<Inbox>> = self.awake.borrow().values().cloned().collect();
         for inbox in inboxes {
@@ -281,6 +315,7 @@ impl Worker {
             due: RefCell::default(),
             to_start: RefCell::default(),
             is_due_timer_set: Cell::new(false),
+            waiting_for_room: RefCell::default(),
         });
         Worker { shared }.start()
     }

@@ -1,6 +1,14 @@
 //! More of what is owed, read from disk when there is room: the backlog index and due retries.
 
 use super::*;
+use crate::live::SetAside;
+use fanfare_core::Seq;
+use fanfare_core::limits::BACKLOG_ROW_DELIVERIES_MAX;
+
+/// Bytes asked for a delivery that will be read, about: its event and what it costs in memory beside it.
+const DELIVERY_BYTES: u64 = 2 * 1024;
+/// A receiver whose gate stays shut so long gets its deliveries back from disk when it is tried again.
+const LET_GO_AFTER: Duration = Duration::from_secs(2);
 
 impl WebhookActor {
     pub(super) fn read_on(&mut self, now: Now) {
@@ -12,10 +20,13 @@ impl WebhookActor {
         if !self.shared.is_enabled() && !is_giving_up {
             return;
         }
-        // With its gate shut it needs no more than the probe.
-        let is_shut =
-            matches!(machine.gate().state(), GateState::Shut { until_ns, .. } if now.mono_ns < until_ns);
-        if is_shut && self.books.len() > 0 && !is_giving_up {
+        let (is_shut, is_trying) = match machine.gate().state() {
+            GateState::Open { .. } => (false, false),
+            GateState::Shut { until_ns, .. } => (now.mono_ns < until_ns, true),
+            GateState::Probing { .. } => (false, true),
+        };
+        // Until the gate may open nothing is needed, and then no more than the probe.
+        if !is_giving_up && (is_shut || (is_trying && self.books.len() > 0)) {
             return;
         }
         if !self.learning.is_done() && !is_giving_up {
@@ -23,50 +34,109 @@ impl WebhookActor {
         }
         let window = self.shared.window() as usize;
         let is_due = self.next_due_ms <= now.unix_ms || (is_giving_up && self.next_due_ms != u64::MAX);
-        if is_due && self.books.retries_held() < self.due_held_max() {
-            return self.read_due(if is_giving_up { u64::MAX } else { now.unix_ms });
+        let held_max = self.due_held_max();
+        if is_due && self.books.retries_held() < held_max {
+            let count = if is_trying && !is_giving_up { 1 } else { DUE_COUNT.max(held_max / 2) };
+            return self.read_due(if is_giving_up { u64::MAX } else { now.unix_ms }, count);
         }
         if let Some(from) = self.books.cursor()
             && self.books.len() * 2 <= window
         {
-            self.read_page(PageRequest {
-                webhook: self.shared.no,
-                from,
-                deliveries_max: (window - self.books.len()).min(PAGE_DELIVERIES),
-                bytes_max: PAGE_BYTES,
-            });
+            let room = (window - self.books.len()).min(PAGE_DELIVERIES);
+            let deliveries_max = if is_trying && !is_giving_up { 1 } else { room };
+            self.read_page(from, deliveries_max);
         }
     }
 
+    /// Room in the budget of all webhooks for so many deliveries, or for fewer; without any the actor is woken when
+    /// there is some.
+    fn room_for(&mut self, count_max: usize, count_min: usize) -> Option<(SetAside, usize)> {
+        let aside = self.worker.budget.set_aside(count_max, count_min, DELIVERY_BYTES);
+        if aside.is_none() && !std::mem::replace(&mut self.is_waiting_for_room, true) {
+            self.worker.wait_for_room(&self.inbox);
+        }
+        aside
+    }
+
     /// Reads come after what was settled: the store carries requests out in their order.
-    pub(super) fn read_page(&mut self, request: PageRequest) {
+    fn read_page(&mut self, from: Seq, deliveries_max: usize) {
         self.worker.outbox.flush();
         if !self.worker.outbox.is_empty() {
             return;
         }
+        // A page ends with a whole row, however few are asked for.
+        let row = BACKLOG_ROW_DELIVERIES_MAX - 1;
+        let Some((aside, count)) = self.room_for(deliveries_max + row, 1 + row) else { return };
+        let deliveries_max = count - row;
         self.books.begin_read();
+        let bytes = deliveries_max.saturating_mul(DELIVERY_BYTES as usize);
+        let request = PageRequest {
+            webhook: self.shared.no,
+            from,
+            deliveries_max,
+            bytes_max: bytes.clamp(PAGE_BYTES_MIN, PAGE_BYTES),
+        };
         let page = self.worker.store.page(request);
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
             let page = page.await;
-            inbox.write(|unread| unread.pages.push(page));
+            inbox.write(|unread| unread.pages.push((page, aside)));
         });
     }
 
-    pub(super) fn read_due(&mut self, until_ms: u64) {
+    fn read_due(&mut self, until_ms: u64, count: usize) {
         self.worker.outbox.flush();
         if !self.worker.outbox.is_empty() {
             return;
         }
+        let Some((aside, count)) = self.room_for(count, 1) else { return };
         self.books.begin_read();
         self.next_due_ms = u64::MAX;
-        let count = DUE_COUNT + self.books.retries_held();
-        let due = self.worker.store.due(self.shared.no, until_ms, count);
+        let due = self.worker.store.due(self.shared.no, until_ms, count + self.books.retries_held());
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
             let due = due.await;
-            inbox.write(|unread| unread.due.push(due));
+            inbox.write(|unread| unread.due.push((due, aside)));
         });
+    }
+
+    /// While its gate stays shut a webhook holds nothing in memory: however many are down, they cost their backlog on
+    /// disk and nothing else. What it had is there already, or is put there, as after a restart.
+    pub(super) fn let_go(&mut self, now: Now) {
+        let Some(machine) = &mut self.machine else { return };
+        let is_shut_for_long = match machine.gate().state() {
+            GateState::Shut { until_ns, shut_for, .. } => shut_for >= LET_GO_AFTER && now.mono_ns < until_ns,
+            GateState::Open { .. } | GateState::Probing { .. } => false,
+        };
+        if !is_shut_for_long
+            || self.mode != Mode::Deliver
+            || self.books.len() == 0
+            || self.books.is_reading()
+            || machine.in_flight() > 0
+            || !self.rendering.is_empty()
+            || self.has_lost_memory
+        {
+            return;
+        }
+        let used_up = self.books.take_used_up();
+        self.worker.outbox.drop_chunks(self.shared.no, used_up);
+        self.worker.outbox.flush();
+        if !self.worker.outbox.is_empty() {
+            return;
+        }
+        drop(machine.drain_ready());
+        if machine.policy().ordering.is_key() {
+            self.learning.begin();
+        }
+        let places = u32::try_from(self.books.len()).unwrap_or(u32::MAX);
+        self.shared.release(places);
+        self.inbox.free_places(places);
+        if self.books.retries_held() > 0 {
+            // Their rows are still there.
+            self.next_due_ms = self.next_due_ms.min(now.unix_ms);
+        }
+        self.books = HeldBooks::default();
+        self.recover_memory();
     }
 
     pub(super) fn handle_page(

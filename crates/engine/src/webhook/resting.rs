@@ -32,13 +32,18 @@ impl WebhookActor {
             at_ns = at_ns.min(now.after(wait.max(Duration::from_millis(1))).mono_ns);
         }
         let wants_more = self.books.cursor().is_some() && self.shared.is_enabled();
-        if !self.books.is_reading() && self.shared.is_enabled() {
+        if !self.books.is_reading() && self.shared.is_enabled() && !self.is_waiting_for_room {
+            // While the gate is shut nothing is read.
+            let shut_ns = match machine.gate().state() {
+                GateState::Shut { until_ns, .. } => until_ns,
+                GateState::Open { .. } | GateState::Probing { .. } => 0,
+            };
             if self.next_due_ms != u64::MAX && self.books.retries_held() < self.due_held_max() {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
-                at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns);
+                at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns.max(shut_ns));
             }
             if wants_more && is_idle {
-                at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns);
+                at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns.max(shut_ns));
             }
         }
         if self.worker.outbox.is_full() && machine.ready() > 0 {

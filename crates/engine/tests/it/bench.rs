@@ -63,8 +63,15 @@ fn options(
 
 impl Bench {
     pub(crate) async fn new(script: impl FnMut(&Sent) -> Answer + Send + 'static) -> Bench {
-        let store = MemoryStore::new();
-        let bench = Self::open(store, script).await;
+        Self::with(script, |_| ()).await
+    }
+
+    /// A new engine with other options.
+    pub(crate) async fn with(
+        script: impl FnMut(&Sent) -> Answer + Send + 'static,
+        edit: impl FnOnce(&mut EngineOptions),
+    ) -> Bench {
+        let bench = Self::open_with(MemoryStore::new(), script, edit).await;
         let account = AccountId::parse("acme").expect("id");
         let put = Account { id: account.clone(), role: Account::ENTERPRISE.into() };
         bench.engine.put_account(put).await.expect("account");
@@ -77,9 +84,20 @@ impl Bench {
         store: Arc<MemoryStore>,
         script: impl FnMut(&Sent) -> Answer + Send + 'static,
     ) -> Bench {
+        Self::open_with(store, script, |_| ()).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn open_with(
+        store: Arc<MemoryStore>,
+        script: impl FnMut(&Sent) -> Answer + Send + 'static,
+        edit: impl FnOnce(&mut EngineOptions),
+    ) -> Bench {
         let transport = ScriptedTransport::new(script);
         let clock = TestClock::start();
-        let engine = Engine::start_here(options(&store, &transport, &clock)).await.expect("engine starts");
+        let mut options = options(&store, &transport, &clock);
+        edit(&mut options);
+        let engine = Engine::start_here(options).await.expect("engine starts");
         let hub = Principal { account: Some(AccountId::parse("acme").expect("id")), scopes: Scopes::ALL };
         Bench { engine, store, transport, clock, hub, channel: ChannelId::parse("C1").expect("id") }
     }
@@ -114,6 +132,13 @@ impl Bench {
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
         self.transport.sent()
+    }
+
+    /// Bytes of events in memory.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        let text = self.engine.metrics_text();
+        let line = text.lines().find_map(|line| line.strip_prefix("fanfare_window_bytes ")).expect("metric");
+        line.parse().expect("a number")
     }
 
     /// Lets everything happen that can happen within `wait`.

@@ -4,6 +4,7 @@ mod bench;
 mod delivering;
 mod history;
 mod managing;
+mod memory;
 mod ordering;
 mod recovering;
 mod runtime;

@@ -1,0 +1,66 @@
+//! What is held in memory stays bounded, whatever the backlog (D9).
+
+use crate::bench::{Bench, SECOND, run};
+use fanfare_core::webhook::DeliverySettings;
+use fanfare_testkit::transport::Answer;
+use std::collections::HashSet;
+
+/// What a page may bring beyond what was asked for: it ends with a whole row of the index.
+const ROW_BYTES: u64 = 256 * 1024;
+
+fn few_at_once() -> DeliverySettings {
+    DeliverySettings { max_in_flight: Some(2), ..Default::default() }
+}
+
+#[test]
+fn what_is_read_back_from_disk_keeps_to_the_budget() {
+    for (limit, webhooks) in [(1 << 20, 1), (1 << 20, 8), (1024, 2)] {
+        run(async move {
+            let bench =
+                Bench::with(|_| Answer::Status(200, SECOND / 10), |options| options.window_bytes_max = limit)
+                    .await;
+            for _ in 0..webhooks {
+                bench.webhook(few_at_once()).await;
+            }
+            for _ in 0..5 {
+                bench.push(200).await;
+            }
+            let mut used_max = 0;
+            for _ in 0..300 {
+                bench.pass(SECOND).await;
+                used_max = used_max.max(bench.window_bytes());
+            }
+            let bound = limit + ROW_BYTES;
+            assert!(used_max <= bound, "{used_max} of {bound} with {webhooks} webhooks");
+            let ids: HashSet<_> = bench.sent().iter().map(|s| s.request.delivery_id.clone()).collect();
+            assert_eq!((bench.sent().len(), ids.len()), (1000 * webhooks, 1000 * webhooks));
+            assert_eq!((bench.window_bytes(), bench.store.event_count()), (0, 0));
+        });
+    }
+}
+
+#[test]
+fn while_its_gate_stays_shut_a_webhook_holds_nothing_and_gets_all_of_it_later() {
+    run(async {
+        let bench = Bench::new(|_| Answer::Status(500, SECOND / 100)).await;
+        bench.webhook(few_at_once()).await;
+        bench.push(400).await;
+        bench.pass(60 * SECOND).await;
+        assert_eq!(bench.window_bytes(), 0);
+        bench.push(100).await;
+        bench.pass(SECOND).await;
+        assert_eq!(bench.window_bytes(), 0, "new ones wait on disk too");
+        bench.transport.set(|_| Answer::OK);
+        bench.pass(400_000 * SECOND).await;
+        let delivered = bench
+            .store
+            .settled()
+            .iter()
+            .filter(|s| s.ending == fanfare_core::delivery::Ending::Delivered)
+            .count();
+        assert_eq!((delivered, bench.store.event_count()), (500, 0));
+        let first: HashSet<_> =
+            bench.sent().iter().map(|s| (s.request.delivery_id.clone(), s.request.attempt_number)).collect();
+        assert_eq!(first.len(), bench.sent().len(), "no attempt was made twice");
+    });
+}
