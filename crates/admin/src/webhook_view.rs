@@ -164,6 +164,7 @@ mod tests {
             status: WebhookStatus::Enabled,
             disabled_reason: None,
             is_given_up: false,
+            failing_since_ms: None,
             signing: Some(Signing { current: SigningSecret([0xAB; 32]), previous: None }),
             auth: Auth::Bearer { token: Secret::new("hunter2") },
             payload_format: FormatName::default(),

@@ -309,6 +309,9 @@ pub struct Webhook {
     pub disabled_reason: Option<String>,
     /// After a 410: everything it was owed is a dead letter by now, so that what is put back later is not given up too.
     pub is_given_up: bool,
+    /// Since when it had failures but no success, Unix ms; noted once that is an hour ago, so that a restart does not
+    /// begin the days anew after which it is disabled.
+    pub failing_since_ms: Option<u64>,
     /// Keys, when signing is on.
     pub signing: Option<Signing>,
     /// Credential.

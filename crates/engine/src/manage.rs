@@ -145,6 +145,7 @@ impl Registry {
             status: WebhookStatus::Enabled,
             disabled_reason: None,
             is_given_up: false,
+            failing_since_ms: None,
             signing: secret.clone().map(|current| Signing { current, previous: None }),
             auth: new.auth,
             payload_format: new.payload_format,
@@ -204,6 +205,10 @@ impl Registry {
         }
         // Not for the caller to change.
         (after.no, after.id, after.created_at_ms) = (before.no, before.id, before.created_at_ms);
+        let is_enabled_again = before.status != after.status && after.status == WebhookStatus::Enabled;
+        if is_enabled_again || after.url != before.url {
+            after.failing_since_ms = None;
+        }
         if after != before {
             after.updated_at_ms = now_ms;
             self.store(CatalogChange::PutWebhook(Box::new(after.clone()))).await?;
@@ -226,16 +231,21 @@ impl Registry {
         Ok(shared)
     }
 
-    /// Everything that a gone webhook was owed is a dead letter now.
-    pub(crate) async fn note_given_up(&self, no: WebhookNo) -> Result<(), EngineError> {
+    /// Changes what the engine itself notes of a webhook; nobody else changes it meanwhile.
+    pub(crate) async fn note(
+        &self,
+        no: WebhookNo,
+        edit: impl FnOnce(&mut Webhook) + Send,
+    ) -> Result<(), EngineError> {
         let channel = self.channel(&self.read(no)?.channel).ok_or(EngineError::UnknownChannel)?;
         let _changing = channel.changing.lock().await;
-        let mut webhook = self.read(no)?;
-        if webhook.status == WebhookStatus::Disabled && !webhook.is_given_up {
-            webhook.is_given_up = true;
-            self.store(CatalogChange::PutWebhook(Box::new(webhook))).await?;
+        let before = self.read(no)?;
+        let mut after = before.clone();
+        edit(&mut after);
+        if after == before {
+            return Ok(());
         }
-        Ok(())
+        self.store(CatalogChange::PutWebhook(Box::new(after))).await
     }
 
     /// The engine itself disables a webhook. `false`: it was not enabled any more.

@@ -102,6 +102,7 @@ fn configuration(webhooks: u32) -> Result<Vec<CatalogChange>, Box<dyn Error>> {
             status: WebhookStatus::Enabled,
             disabled_reason: None,
             is_given_up: false,
+            failing_since_ms: None,
             signing: None,
             auth: Auth::None,
             payload_format: FormatName::default(),

@@ -186,6 +186,8 @@ struct WebhookRow {
     disabled_reason: Option<String>,
     #[serde(default)]
     is_given_up: bool,
+    #[serde(default)]
+    failing_since_ms: Option<u64>,
     payload_format: String,
     custom_attributes: String,
     #[serde(default)]
@@ -279,6 +281,7 @@ pub(crate) fn encode_webhook(sealer: &Sealer, webhook: &Webhook) -> Result<Vec<u
         },
         disabled_reason: webhook.disabled_reason.clone(),
         is_given_up: webhook.is_given_up,
+        failing_since_ms: webhook.failing_since_ms,
         payload_format: webhook.payload_format.as_str().to_owned(),
         custom_attributes: webhook.custom_attributes.clone(),
         delivery: DeliveryRow {
@@ -364,6 +367,7 @@ pub(crate) fn decode_webhook(sealer: &Sealer, no: WebhookNo, row: &[u8]) -> Resu
         },
         disabled_reason: record.disabled_reason,
         is_given_up: record.is_given_up,
+        failing_since_ms: record.failing_since_ms,
         signing,
         auth,
         payload_format: FormatName::parse(&record.payload_format).ok_or(damaged)?,
@@ -404,6 +408,7 @@ mod tests {
             status: WebhookStatus::Disabled,
             disabled_reason: Some("gone".into()),
             is_given_up: true,
+            failing_since_ms: Some(7),
             signing,
             auth,
             payload_format: FormatName::parse("Z_API").unwrap(),

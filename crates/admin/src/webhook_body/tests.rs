@@ -53,6 +53,7 @@ fn stored() -> Webhook {
         status: WebhookStatus::Disabled,
         disabled_reason: Some("gone".into()),
         is_given_up: true,
+        failing_since_ms: None,
         signing: Some(Signing { current: fanfare_core::secret::SigningSecret([1; 32]), previous: None }),
         auth: Auth::Bearer { token: Secret::new("old") },
         payload_format: FormatName::default(),

@@ -31,6 +31,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of a webhook that was failing before a restart, since then (Unix ms).
+    #[must_use]
+    pub fn failing_since(since_ms: Option<u64>) -> Self {
+        Memory { gate: Gate::failing_since(since_ms), limiter: None }
+    }
+
     /// The gate.
     #[must_use]
     pub fn gate(&self) -> &Gate {

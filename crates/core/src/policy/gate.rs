@@ -81,6 +81,12 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// An open gate of a webhook that was failing before a restart, since then (Unix ms).
+    #[must_use]
+    pub fn failing_since(since_ms: Option<u64>) -> Self {
+        Gate { failing_since_ms: since_ms, ..Gate::default() }
+    }
+
     /// The state, for health and tests.
     #[must_use]
     pub fn state(&self) -> GateState {

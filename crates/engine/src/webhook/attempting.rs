@@ -3,6 +3,9 @@
 use super::*;
 use fanfare_core::policy::delivery::Leaving;
 
+/// Failing for less is not worth a row.
+const NOTE_FAILING_AFTER_MS: u64 = 3_600_000;
+
 impl WebhookActor {
     pub(super) fn begin_attempts(&mut self, now: Now) {
         if self.worker.outbox.is_full() || self.worker.is_draining.get() {
@@ -115,6 +118,26 @@ impl WebhookActor {
             }
         }
         self.handle_news(verdict.news);
+        self.note_failing(now);
+    }
+
+    /// Keeps on disk since when the webhook has been failing, once that is long ago, and that it no longer is.
+    fn note_failing(&mut self, now: Now) {
+        let (Some(machine), Some(config)) = (&self.machine, &mut self.config) else { return };
+        let since_ms = machine.gate().failing_since_ms();
+        let is_worth_noting =
+            since_ms.is_none_or(|since| now.unix_ms.saturating_sub(since) >= NOTE_FAILING_AFTER_MS);
+        if since_ms == config.webhook.failing_since_ms || !is_worth_noting {
+            return;
+        }
+        config.webhook.failing_since_ms = since_ms;
+        let (worker, no, id) = (Rc::clone(&self.worker), self.shared.no, self.shared.id);
+        tokio::task::spawn_local(async move {
+            let noted = worker.registry.note(no, |webhook| webhook.failing_since_ms = since_ms).await;
+            if let Err(error) = noted {
+                tracing::warn!(webhook = %id, %error, "cannot note since when a webhook fails");
+            }
+        });
     }
 
     pub(super) fn handle_news(&mut self, news: WebhookNews) {
@@ -170,7 +193,7 @@ impl WebhookActor {
         let (worker, inbox, no, id) =
             (Rc::clone(&self.worker), Rc::clone(&self.inbox), self.shared.no, self.shared.id);
         tokio::task::spawn_local(async move {
-            if let Err(error) = worker.registry.note_given_up(no).await {
+            if let Err(error) = worker.registry.note(no, |webhook| webhook.is_given_up = true).await {
                 tracing::error!(webhook = %id, %error, "cannot note that a gone webhook's deliveries are given up");
             }
             inbox.write(|unread| unread.is_reconfigured = true);

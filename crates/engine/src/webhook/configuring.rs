@@ -69,7 +69,7 @@ impl WebhookActor {
                         self.vitals.last_failure = asleep.last_failure;
                         asleep.memory
                     }
-                    None => Memory::default(),
+                    None => Memory::failing_since(webhook.failing_since_ms),
                 };
                 self.machine.insert(Machine::new(policy, self.worker.gate_policy, memory, now))
             }

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, SECOND, run};
 use fanfare_core::ports::StoreError;
-use fanfare_core::webhook::DeliverySettings;
+use fanfare_core::webhook::{DeliverySettings, WebhookStatus};
 use fanfare_engine::EngineError;
 use fanfare_testkit::transport::Answer;
 use std::collections::HashSet;
@@ -136,5 +136,32 @@ fn a_panicking_actor_is_started_again_and_loses_nothing() {
         bench.push(200).await;
         bench.pass(10 * SECOND).await;
         assert_eq!((bench.store.event_count(), bench.store.parked_row_count()), (0, 0));
+    });
+}
+
+#[test]
+fn five_days_of_failing_count_across_a_restart() {
+    run(async {
+        let day = 24 * 3600 * SECOND;
+        let bench = Bench::new(|_| Answer::Status(500, Duration::ZERO)).await;
+        let webhook = bench.webhook(DeliverySettings::default()).await;
+        let status = |bench: &Bench| {
+            let webhook = bench.engine.webhook(&bench.hub, &bench.channel, webhook.id).expect("there");
+            (webhook.status, webhook.disabled_reason)
+        };
+        for _ in 0..3 {
+            bench.push(1).await;
+            bench.pass(day).await;
+        }
+        assert_eq!(status(&bench), (WebhookStatus::Enabled, None));
+        let again = Bench::open(bench.store.reopen(), |_| Answer::Status(500, Duration::ZERO)).await;
+        again.clock.step_wall(3 * 24 * 3_600_000);
+        for _ in 0..2 {
+            again.push(1).await;
+            again.pass(day + SECOND).await;
+        }
+        again.push(1).await;
+        again.pass(day).await;
+        assert_eq!(status(&again), (WebhookStatus::Disabled, Some("failing".into())));
     });
 }

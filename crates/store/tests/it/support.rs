@@ -61,6 +61,7 @@ pub(crate) fn webhook(no: u32) -> Webhook {
         status: WebhookStatus::Enabled,
         disabled_reason: None,
         is_given_up: false,
+        failing_since_ms: None,
         signing: None,
         auth: Auth::None,
         payload_format: FormatName::default(),
