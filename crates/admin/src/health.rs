@@ -11,8 +11,11 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
+pub(crate) const ALIVE: &str = "/healthz";
+pub(crate) const READY: &str = "/readyz";
+
 pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+    Router::new().route(ALIVE, get(alive)).route(READY, get(ready)).route("/metrics", get(metrics))
 }
 
 #[derive(Serialize)]
@@ -21,7 +24,7 @@ struct HealthView {
 }
 
 /// The process serves HTTP.
-async fn alive() -> Response {
+pub(crate) async fn alive() -> Response {
     json(StatusCode::OK, &HealthView { status: "ok" })
 }
 

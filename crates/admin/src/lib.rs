@@ -30,6 +30,7 @@ mod json;
 mod linger;
 mod path;
 mod server;
+mod starting;
 mod state;
 mod webhook_body;
 mod webhook_view;
@@ -38,7 +39,8 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
-pub use server::serve;
+pub use server::{serve, serve_starting};
+pub use starting::{Starter, Starting, starting};
 pub use state::{AdminLimits, AdminState, UrlCheck};
 
 use error::ApiError;

@@ -1,7 +1,7 @@
 //! The API on a socket: HTTP/1.1 and HTTP/2 (prior knowledge), every connection in bounds.
 
 use crate::linger::LingeringBody;
-use crate::router;
+use crate::starting::Starting;
 use crate::state::{AdminLimits, AdminState};
 use axum::body::Body;
 use http::header::EXPECT;
@@ -35,8 +35,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When the listener can accept nothing any more. Failures of single connections are not errors.
 pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Future) -> io::Result<()> {
     let limits = state.limits.clone();
+    serve_starting(listener, limits, Starting::done(state), shutdown).await
+}
+
+/// The same for an engine that is still being started.
+///
+/// # Errors
+/// Those of [`serve`].
+pub async fn serve_starting(
+    listener: TcpListener,
+    limits: AdminLimits,
+    starting: Starting,
+    shutdown: impl Future,
+) -> io::Result<()> {
     let builder = Arc::new(builder(&limits));
-    let app = router(state);
     let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -57,7 +69,7 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
         match accepted {
             Ok((stream, _)) => {
                 let connection =
-                    drive(stream, builder.clone(), app.clone(), limits.idle_timeout, closing.clone());
+                    drive(stream, builder.clone(), starting.router(), limits.idle_timeout, closing.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(slot);

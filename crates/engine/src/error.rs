@@ -56,8 +56,8 @@ impl From<StoreError> for EngineError {
             StoreError::Busy => {
                 EngineError::Unavailable { message: "the store is busy; try again".into(), retry_after_s: 1 }
             }
-            StoreError::Full(_) => EngineError::Unavailable {
-                message: "the disk is full; events are refused until there is room".into(),
+            StoreError::Full(limit) => EngineError::Unavailable {
+                message: format!("the store is full ({limit}); events are refused until there is room"),
                 retry_after_s: 30,
             },
             StoreError::Backlog { waiting, limit } => EngineError::Unavailable {

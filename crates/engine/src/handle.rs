@@ -133,6 +133,8 @@ pub(crate) struct Inner {
     pub(crate) ingest: IngestMetrics,
     pub(crate) bootstrap_hash: Option<[u8; 32]>,
     pub(crate) is_draining: AtomicBool,
+    /// Events are being refused for a limit, and the operator was told.
+    pub(crate) is_refusing: AtomicBool,
 }
 
 impl Inner {

@@ -11,7 +11,7 @@ use crate::live::LiveEvent;
 use crate::worker::{OwedFor, WorkerMail};
 use bytes::Bytes;
 use fanfare_core::event::{Event, EventKind};
-use fanfare_core::ports::{IngestEvent, IngestReceipt, IngestVerdict};
+use fanfare_core::ports::{IngestEvent, IngestReceipt, IngestVerdict, StoreError};
 use fanfare_core::{AccountId, ChannelId, EventId, Seq, WebhookNo};
 use fanfare_render::event::{EventError, ParsedEvent};
 use std::sync::Arc;
@@ -74,6 +74,19 @@ pub(crate) async fn ingest(
             inner.ingest.unavailable.fetch_add(1, Ordering::Relaxed);
             Err(error)
         }
+    }
+}
+
+/// Tells the operator once that events are refused, and once that they are taken again.
+fn tell_refusal(inner: &Inner, refusal: Option<&StoreError>) {
+    let is_limit = matches!(refusal, Some(StoreError::Full(_) | StoreError::Backlog { .. }));
+    if inner.is_refusing.load(Ordering::Relaxed) == is_limit || (refusal.is_some() && !is_limit) {
+        return;
+    }
+    inner.is_refusing.store(is_limit, Ordering::Relaxed);
+    match refusal {
+        Some(reason) => tracing::warn!(%reason, "events are refused (503); deliveries go on"),
+        None => tracing::info!("events are taken again"),
     }
 }
 
@@ -191,8 +204,12 @@ fn route_one(
 async fn store_and_hand_over(inner: &Arc<Inner>, batch: Batch) -> Result<(usize, usize), EngineError> {
     let Batch { store, routed } = batch;
     let receipt = match inner.options.store.ingest(store).await {
-        Ok(receipt) => receipt,
+        Ok(receipt) => {
+            tell_refusal(inner, None);
+            receipt
+        }
         Err(error) => {
+            tell_refusal(inner, Some(&error));
             routed.iter().for_each(Batch::release);
             return Err(error.into());
         }

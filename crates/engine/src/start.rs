@@ -73,6 +73,7 @@ pub(crate) async fn start(options: EngineOptions, loops: &Loops) -> Result<Arc<I
         ingest: IngestMetrics::default(),
         bootstrap_hash,
         is_draining: AtomicBool::new(false),
+        is_refusing: AtomicBool::new(false),
     });
     take_up(&inner, waiting).await;
     Ok(inner)

@@ -6,7 +6,7 @@ use crate::config::{BOOTSTRAP_KEY_CHARS_ENOUGH, Settings};
 use crate::exit::{Exit, Failure};
 use crate::listen::bind;
 use crate::signals::Signals;
-use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, raise_file_limit};
+use crate::wiring::{DRAIN_LIMIT, Node, admin_limits, allow_loopback, listener_failed, raise_file_limit};
 use crate::{log, master_key};
 use clap::Args;
 use fanfare_core::webhook::{Account, Scopes};
@@ -57,10 +57,14 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let listener = bind(&settings.listen)?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&settings, &error))?;
     let listener = TcpListener::from_std(listener).map_err(|error| cannot_listen(&settings, &error))?;
-    // The first line of the log, so that whoever asked for port 0 can wait for it. Calls made now are answered when
-    // the store is open.
+    // The first line of the log, so that whoever asked for port 0 can wait for it. Probes are answered from now on,
+    // other calls when the store is open.
     tracing::info!("listening on http://{address}");
     raise_file_limit();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (starter, starting) = fanfare_admin::starting();
+    let limits = admin_limits(&settings);
+    let face = tokio::spawn(fanfare_admin::serve_starting(listener, limits, starting, stopped));
     let key = master_key::find(&settings, std::env::var(master_key::VARIABLE).ok())?;
     if key.is_beside_data {
         tracing::warn!(
@@ -77,6 +81,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         let key = dev_key(&node.engine, &settings.data_dir).await?;
         print_dev_help(address, &key, &settings.data_dir);
     }
+    starter.ready(node.admin());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = settings.workers,
@@ -85,8 +90,6 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         "ready"
     );
 
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = node.serve(listener, stopped);
     let ended = async {
         signals.next().await;
         tracing::info!(limit_seconds = DRAIN_LIMIT.as_secs(), "draining; a second signal ends at once");
@@ -103,10 +106,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         // Closes the face last: until now calls were answered 503 with the reason.
         drop(stop);
     };
-    let (served, ()) = tokio::join!(served, ended);
+    let (served, ()) = tokio::join!(face, ended);
     told.remove();
     tracing::info!("drained");
     served
+        .map_err(|error| Failure::work(format!("the http face broke off: {error}")))?
+        .map_err(listener_failed)
 }
 
 fn cannot_listen(settings: &Settings, error: &std::io::Error) -> Failure {

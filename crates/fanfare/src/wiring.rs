@@ -14,7 +14,6 @@ use fanfare_store::{LmdbStore, StoreOptions};
 use rand::TryRng as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// How long a drain may take.
 pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -55,7 +54,11 @@ impl Node {
         store.idempotency_age_ms = settings.limits.idempotency_seconds.saturating_mul(1000);
         store.backlog_deliveries_max = settings.limits.backlog_deliveries;
         store.disk_bytes_max = settings.limits.disk_bytes;
-        let store = LmdbStore::open(store).map_err(|error| Failure::store(error.to_string()))?;
+        // Recovery reads and writes: meanwhile the HTTP face answers probes.
+        let store = tokio::task::spawn_blocking(move || LmdbStore::open(store))
+            .await
+            .map_err(|error| Failure::work(format!("opening the store broke off: {error}")))?
+            .map_err(|error| Failure::store(error.to_string()))?;
 
         let engine = Engine::start(EngineOptions {
             clock,
@@ -93,24 +96,29 @@ impl Node {
         let admin = AdminState {
             allow_http,
             hub_signature_name: settings.signing.header.clone(),
-            limits: AdminLimits {
-                connections_max: settings.limits.connections,
-                ingest_bytes_max: settings.limits.ingest_bytes,
-                ..AdminLimits::default()
-            },
+            limits: admin_limits(settings),
             ..AdminState::new(engine.clone(), Arc::new(check))
         };
         Ok(Node { engine, admin })
     }
 
-    /// Serves the HTTP face until `shutdown` completes.
-    ///
-    /// # Errors
-    /// When the listener fails for good.
-    pub(crate) async fn serve(&self, listener: TcpListener, shutdown: impl Future) -> Result<(), Failure> {
-        fanfare_admin::serve(listener, self.admin.clone(), shutdown)
-            .await
-            .map_err(|error| Failure::new(Exit::Listen, format!("the listener failed: {error}")))
+    /// The state of the HTTP face.
+    pub(crate) fn admin(&self) -> AdminState {
+        self.admin.clone()
+    }
+}
+
+/// The HTTP face can take no connection any more.
+pub(crate) fn listener_failed(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Listen, format!("the listener failed: {error}"))
+}
+
+/// Bounds of the HTTP face.
+pub(crate) fn admin_limits(settings: &Settings) -> AdminLimits {
+    AdminLimits {
+        connections_max: settings.limits.connections,
+        ingest_bytes_max: settings.limits.ingest_bytes,
+        ..AdminLimits::default()
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_store_that_refuses_is_503_with_a_time() {
     with_api(Setup::default(), async |api| {
         api.store.refuse_events(Some(StoreError::Full("1 GiB".into())));
         let answer = api.call("POST", EVENTS, event("e1", "c1")).await;
-        answer.is_error(503, "the disk is full; events are refused until there is room");
+        answer.is_error(503, "the store is full (1 GiB); events are refused until there is room");
         assert_eq!(answer.header("retry-after"), Some("30"));
         api.store.refuse_events(None);
         assert_eq!(api.call("POST", EVENTS, event("e1", "c1")).await.json()["accepted"], 1);

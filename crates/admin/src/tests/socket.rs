@@ -1,7 +1,7 @@
 //! The API on a real socket: what a client sees beyond the router.
 
 use super::harness::{Api, Setup, with_api};
-use crate::serve;
+use crate::{serve, serve_starting, starting};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -258,6 +258,40 @@ async fn a_call_that_does_not_end_is_cut_off() {
         stream.read_exact(&mut go_on).await.unwrap();
         server.stop().await;
         assert_eq!(rest_of(&mut stream).await, "");
+    })
+    .await;
+}
+
+/// Probes are told at once that it is alive and not ready; other calls wait for the engine.
+#[tokio::test]
+async fn while_the_engine_starts_probes_are_answered_and_calls_wait() {
+    with_api(Setup::default(), async |api| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (starter, starting) = starting();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let limits = api.state.limits.clone();
+        let task = tokio::spawn(serve_starting(listener, limits, starting, stopped));
+        let ask = async |stream: &mut TcpStream, path: &str| {
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        };
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        ask(&mut probe, "/healthz").await;
+        assert!(answer_of(&mut probe).await.starts_with("HTTP/1.1 200"));
+        ask(&mut probe, "/readyz").await;
+        let unready = answer_of(&mut probe).await;
+        assert!(unready.starts_with("HTTP/1.1 503") && unready.contains("retry-after: 1"), "{unready}");
+        let mut call = TcpStream::connect(address).await.unwrap();
+        ask(&mut call, "/v1/accounts/acme").await;
+        let mut byte = [0];
+        let early = tokio::time::timeout(Duration::from_millis(50), call.peek(&mut byte)).await;
+        assert!(early.is_err(), "answered without an engine");
+        starter.ready(api.state.clone());
+        assert!(answer_of(&mut call).await.starts_with("HTTP/1.1 401"), "the engine's own answer");
+        ask(&mut probe, "/readyz").await;
+        assert!(answer_of(&mut probe).await.starts_with("HTTP/1.1 200"), "the same connection goes on");
+        stop.send(()).unwrap();
+        tokio::time::timeout(HANG, task).await.expect("closes").unwrap().unwrap();
     })
     .await;
 }

@@ -16,7 +16,7 @@ use crate::send::lines::Rewrite;
 use crate::send::push::{Batch, Patience, Summary, push};
 use crate::signals::Signals;
 use crate::signature::{HUB_SIGNATURE, ReceiverSecret};
-use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, raise_file_limit};
+use crate::wiring::{DRAIN_LIMIT, Node, allow_loopback, listener_failed, raise_file_limit};
 use board::{Board, DemoWebhook};
 use bytes::Bytes;
 use clap::Args;
@@ -128,14 +128,15 @@ impl Demo {
         let node = Arc::new(Node::start(&settings, random()?, false, clock).await?);
         say(&format!("engine   http://{address}, store in {}", settings.data_dir.display()));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = Arc::clone(&node);
-        let face = tokio::spawn(async move { serving.serve(listener, stopped).await });
+        let face = tokio::spawn(fanfare_admin::serve(listener, node.admin(), stopped));
 
         let operator = Server::parse(&format!("http://{address}"), Some(Secret::new(operator)))?;
         let result = Self::set_up(clock, operator).await?.show(burst).await;
         drop(stop);
         node.engine.drain(DRAIN_LIMIT).await;
-        face.await.map_err(|error| Failure::work(format!("the http face ended: {error}")))??;
+        face.await
+            .map_err(|error| Failure::work(format!("the http face ended: {error}")))?
+            .map_err(listener_failed)?;
         result
     }
 
