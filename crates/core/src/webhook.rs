@@ -280,6 +280,12 @@ impl FormatName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it needs no plugin.
+    #[must_use]
+    pub fn is_builtin(&self) -> bool {
+        [Self::DEFAULT, Self::Z_API].contains(&self.as_str())
+    }
 }
 
 impl Default for FormatName {

@@ -1,8 +1,10 @@
 //! An event in memory: rendered once per format however many webhooks use it, and counted against the process's
 //! window while it is there.
 
+use crate::metrics::FormatMetrics;
 use fanfare_core::delivery::Rendered;
 use fanfare_core::event::{Event, key_hash};
+use fanfare_core::ports::Clock;
 use fanfare_core::webhook::FormatName;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -123,12 +125,24 @@ impl LiveEvent {
 
     /// What `format` gives, when it is built in; rendered at most once. The lock is held meanwhile (3 µs for a
     /// Z_API body), so that a second event loop waits instead of rendering again.
-    pub(crate) fn builtin(&self, format: &FormatName) -> Option<Arc<Rendered>> {
+    pub(crate) fn builtin(
+        &self,
+        format: &FormatName,
+        metrics: &FormatMetrics,
+        clock: &dyn Clock,
+    ) -> Option<Arc<Rendered>> {
         let mut cache = self.rendered.lock();
         if let Some((_, rendered)) = cache.iter().find(|(name, _)| name == format) {
             return Some(Arc::clone(rendered));
         }
+        if !format.is_builtin() {
+            return None;
+        }
+        let started = metrics.begin().then(|| clock.now());
         let rendered = Arc::new(fanfare_render::render_builtin(format, &self.event)?);
+        if let Some(started) = started {
+            metrics.end(clock.now().mono_ns.saturating_sub(started.mono_ns));
+        }
         cache.push((format.clone(), Arc::clone(&rendered)));
         Some(rendered)
     }

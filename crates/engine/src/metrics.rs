@@ -1,7 +1,11 @@
 //! Counters. Each event loop writes its own (one writer, so no contention); reading sums them up.
 
+use fanfare_core::delivery::reason;
 use fanfare_core::outcome::FailureClass;
 use fanfare_core::ports::StoreStats;
+use fanfare_core::webhook::FormatName;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +29,37 @@ impl Count {
     }
 }
 
+/// Why the engine itself disables a webhook.
+pub(crate) const DISABLED_REASONS: [&str; 2] = [reason::GONE, "failing"];
+
 /// Upper bounds of the latency histogram, milliseconds.
 const LATENCY_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 5000, 30_000, 300_000, 3_600_000];
+
+/// One in so many renderings is timed: reading the clock twice costs a tenth of a short one.
+const RENDERS_PER_TIMED: u64 = 16;
+/// Formats that have a label of their own; further ones share `other`.
+const FORMATS_MAX: usize = 64;
+
+/// Renderings in one format by one event loop; an event is counted once per format, however many webhooks it goes to.
+#[derive(Debug, Default)]
+pub(crate) struct FormatMetrics {
+    pub(crate) renders: Count,
+    timed: Count,
+    timed_ns: Count,
+}
+
+impl FormatMetrics {
+    /// Counts one; whether to time it.
+    pub(crate) fn begin(&self) -> bool {
+        self.renders.add(1);
+        self.renders.get() % RENDERS_PER_TIMED == 1
+    }
+
+    pub(crate) fn end(&self, took_ns: u64) {
+        self.timed.add(1);
+        self.timed_ns.add(took_ns);
+    }
+}
 
 /// Counters of one event loop.
 #[derive(Debug, Default)]
@@ -39,7 +72,9 @@ pub(crate) struct WorkerMetrics {
     pub(crate) in_flight: Count,
     pub(crate) awake: Count,
     pub(crate) gates_shut: Count,
-    pub(crate) disabled: Count,
+    /// Disabled by the engine: gone, failing.
+    pub(crate) disabled: [Count; DISABLED_REASONS.len()],
+    formats: Mutex<Vec<(String, Arc<FormatMetrics>)>>,
     pub(crate) actor_panics: Count,
     latency: [Count; LATENCY_MS.len()],
     latency_count: Count,
@@ -51,6 +86,26 @@ impl WorkerMetrics {
         if let Some(count) = self.failed.get(class as usize) {
             count.add(1);
         }
+    }
+
+    pub(crate) fn disabled(&self, why: &str) {
+        let index = DISABLED_REASONS.iter().position(|reason| *reason == why);
+        if let Some(count) = index.and_then(|index| self.disabled.get(index)) {
+            count.add(1);
+        }
+    }
+
+    /// Counters of a format, for those who render in it on this event loop.
+    pub(crate) fn format(&self, name: &FormatName) -> Arc<FormatMetrics> {
+        let mut formats = self.formats.lock();
+        let is_known = formats.iter().any(|(known, _)| known == name.as_str());
+        let name = if is_known || formats.len() < FORMATS_MAX { name.as_str() } else { "other" };
+        if let Some((_, metrics)) = formats.iter().find(|(known, _)| known == name) {
+            return Arc::clone(metrics);
+        }
+        let metrics = Arc::new(FormatMetrics::default());
+        formats.push((name.to_owned(), Arc::clone(&metrics)));
+        metrics
     }
 
     /// From accepting the event to the receiver's success.
@@ -77,6 +132,31 @@ pub(crate) struct IngestMetrics {
 fn line(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+}
+
+/// What rendering took, by format.
+fn render_text(o: &mut String, workers: &[Arc<WorkerMetrics>]) {
+    let mut sums: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for worker in workers {
+        for (name, format) in worker.formats.lock().iter() {
+            let sum = sums.entry(name.clone()).or_default();
+            let counts = [format.renders.get(), format.timed.get(), format.timed_ns.get()];
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+    let name = "fanfare_renders_total";
+    let _ = writeln!(o, "# HELP {name} Events rendered, once per event and format.\n# TYPE {name} counter");
+    for (format, [renders, ..]) in &sums {
+        let _ = writeln!(o, "{name}{{format=\"{format}\"}} {renders}");
+    }
+    let name = "fanfare_render_seconds";
+    let help = "Time of a rendering; one in 16 is timed.";
+    let _ = writeln!(o, "# HELP {name} {help}\n# TYPE {name} summary");
+    for (format, [_, timed, ns]) in &sums {
+        let (seconds, rest) = (ns / 1_000_000_000, ns % 1_000_000_000);
+        let _ = writeln!(o, "{name}_sum{{format=\"{format}\"}} {seconds}.{rest:09}");
+        let _ = writeln!(o, "{name}_count{{format=\"{format}\"}} {timed}");
+    }
 }
 
 /// Prometheus' text format.
@@ -119,13 +199,13 @@ pub(crate) fn text(
     line(o, "gauge", "fanfare_attempts_in_flight", "Attempts under way.", sum(&|w| w.in_flight.get()));
     line(o, "gauge", "fanfare_webhooks_awake", "Webhooks with a running actor.", sum(&|w| w.awake.get()));
     line(o, "counter", "fanfare_gates_shut_total", "Times a gate shut.", sum(&|w| w.gates_shut.get()));
-    line(
-        o,
-        "counter",
-        "fanfare_webhooks_disabled_total",
-        "Webhooks disabled by the engine.",
-        sum(&|w| w.disabled.get()),
-    );
+    let name = "fanfare_webhooks_disabled_total";
+    let _ = writeln!(o, "# HELP {name} Webhooks disabled by the engine, by reason.\n# TYPE {name} counter");
+    for (index, reason) in DISABLED_REASONS.into_iter().enumerate() {
+        let value = sum(&|w| w.disabled.get(index).map_or(0, Count::get));
+        let _ = writeln!(o, "{name}{{reason=\"{reason}\"}} {value}");
+    }
+    render_text(o, workers);
     line(
         o,
         "counter",

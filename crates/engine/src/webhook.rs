@@ -13,6 +13,7 @@ use crate::destination::destination;
 use crate::held::HeldBooks;
 use crate::inbox::{Inbox, RenderedNews, Wake};
 use crate::live::LiveEvent;
+use crate::metrics::FormatMetrics;
 use crate::vitals::Vitals;
 use crate::worker::{Successes, WorkerShared};
 use actix::prelude::*;
@@ -103,6 +104,7 @@ struct Config {
     overlap_until_ms: Option<u64>,
     connections: Rc<Connections>,
     timeout: Duration,
+    format: Arc<FormatMetrics>,
 }
 
 impl Config {

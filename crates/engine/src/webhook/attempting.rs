@@ -164,7 +164,7 @@ impl WebhookActor {
         tokio::task::spawn_local(async move {
             match worker.registry.disable(no, why).await {
                 Ok(true) => {
-                    worker.metrics.disabled.add(1);
+                    worker.metrics.disabled(why);
                     tracing::warn!(webhook = %id, reason = why, "webhook disabled");
                 }
                 Ok(false) => {}

@@ -86,6 +86,7 @@ impl WebhookActor {
             overlap_until_ms,
             connections,
             timeout,
+            format: self.worker.metrics.format(&webhook.payload_format),
             webhook,
         });
         self.make_keys(now);

@@ -14,7 +14,7 @@ impl WebhookActor {
             return self.settle_whole(&incoming, Ending::Dropped, None, now);
         };
         let format: &FormatName = &config.webhook.payload_format;
-        match incoming.live.builtin(format) {
+        match incoming.live.builtin(format, &config.format, &*self.worker.clock) {
             Some(rendered) => self.take_rendered(incoming, rendered, now),
             None => {
                 let rendering = self.worker.formatter.render(format, Arc::clone(incoming.live.event()));

@@ -309,3 +309,32 @@ fn auth_and_signatures_go_with_each_request() {
         assert_eq!(standard, again.standard);
     });
 }
+
+#[test]
+fn metrics_count_each_event_once_per_format_and_name_the_reason_of_a_disabling() {
+    run(async {
+        let bench = Bench::new(|_| Answer::OK).await;
+        bench.webhook(DeliverySettings::default()).await;
+        bench.webhook(DeliverySettings::default()).await;
+        let z_api = FormatName::parse(FormatName::Z_API);
+        bench.webhook_with(|new| new.payload_format = z_api.expect("name")).await;
+        bench.push(5).await;
+        bench.pass(SECOND).await;
+        bench.transport.set(|_| Answer::Status(410, Duration::ZERO));
+        bench.push(1).await;
+        bench.pass(SECOND).await;
+        let text = bench.engine.metrics_text();
+        let lines = [
+            "fanfare_renders_total{format=\"DEFAULT\"} 6",
+            "fanfare_renders_total{format=\"Z_API\"} 6",
+            "fanfare_webhooks_disabled_total{reason=\"gone\"} 3",
+            "fanfare_deliveries_delivered_total 15",
+            "fanfare_deliveries_dead_total 3",
+            "fanfare_attempts_failed_total{class=\"gone\"} 3",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("fanfare_render_seconds_count{format=\"Z_API\"} 1"), "{text}");
+    });
+}
