@@ -5,48 +5,98 @@ use crate::auth::{Caller, Ingest, Manage, Operate, Scope};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Invalid};
 use crate::json::Members;
+use crate::openapi::{Call, Routes, schema};
 use crate::path::Params;
 use crate::state::Shared;
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
 use fanfare_core::webhook::{Account, ApiKey, Scopes};
 use fanfare_core::{AccountId, KeyId};
 use fanfare_engine::EngineError;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{Array, ObjectBuilder};
 
 /// Longest role, characters.
 const ROLE_CHARS_MAX: usize = 64;
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v1/accounts/{accountId}", get(read).put(put))
-        .route("/v1/accounts/{accountId}/keys", get(list_keys).post(create_key))
-        .route("/v1/accounts/{accountId}/keys/{keyId}", get(read_key).delete(delete_key))
+pub(crate) fn routes() -> Routes {
+    let call = |id, summary| Call::new(id, summary).needs::<Operate>();
+    let (account, keys, key) = (
+        "/v1/accounts/{accountId}",
+        "/v1/accounts/{accountId}/keys",
+        "/v1/accounts/{accountId}/keys/{keyId}",
+    );
+    let read_call = call("readAccount", "An account").answers::<AccountView<'_>>(200, "The account.");
+    let put_call = call("putAccount", "Make an account, or change its role")
+        .takes("AccountBody", account_schema())
+        .fails([503])
+        .answers::<AccountView<'_>>(200, "The account as it is now.");
+    let list_call = call("listKeys", "Keys of an account").answers_all::<KeyView<'_>>(200, "All of them.");
+    let create_call = call("createKey", "Make a key")
+        .takes("KeyBody", key_schema())
+        .fails([503])
+        .answers::<NewKeyView<'_>>(201, "The key, shown this once.")
+        .answer_header(201, "Cache-Control", "`no-store`.");
+    let read_key_call = call("readKey", "A key's record").answers::<KeyView<'_>>(200, "The record.");
+    let delete_call =
+        call("deleteKey", "Revoke a key").fails([503]).answers_nothing(204, "It is known no more.");
+    Routes::of("accounts")
+        .get(account, read, read_call)
+        .put(account, put, put_call)
+        .get(keys, list_keys, list_call)
+        .post(keys, create_key, create_call)
+        .get(key, read_key, read_key_call)
+        .delete(key, delete_key, delete_call)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 struct AccountView<'a> {
+    #[schema(schema_with = schema::id)]
     id: &'a str,
+    /// `ENTERPRISE`, or any other word.
     role: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewKey)]
 struct NewKeyView<'a> {
+    #[schema(schema_with = schema::id)]
     id: &'a str,
+    /// What a caller sends as `Authorization: Bearer <key>`.
     key: &'a str,
 }
 
 /// A key's record; its text cannot be shown again.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Key)]
 struct KeyView<'a> {
+    #[schema(schema_with = schema::id)]
     id: &'a str,
+    #[schema(schema_with = schema::id)]
     account_id: &'a str,
+    #[schema(schema_with = scopes_schema)]
     scopes: Vec<&'static str>,
+    #[schema(schema_with = schema::rfc_3339)]
     created_at: String,
+}
+
+fn account_schema() -> ObjectBuilder {
+    let role = schema::text().min_length(Some(1)).max_length(Some(ROLE_CHARS_MAX));
+    // Not white space alone, no control characters.
+    let role = role.pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"));
+    schema::object().property("role", role).required("role")
+}
+
+fn scopes_schema() -> Array {
+    schema::array(schema::text().enum_values(Some(scope_names(Scopes::ALL))), 1..=usize::MAX)
+}
+
+fn key_schema() -> ObjectBuilder {
+    schema::object().property("scopes", scopes_schema()).required("scopes")
 }
 
 impl<'a> KeyView<'a> {

@@ -9,13 +9,16 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+/// Content type of nearly every body.
+pub(crate) const JSON: &str = "application/json";
+
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, view: &impl Serialize) -> Response {
     // Views are structs of strings, numbers and checked raw JSON: they have no way to fail.
     let body = serde_json::to_vec(view).expect("a view serialises");
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }
 

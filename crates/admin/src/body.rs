@@ -1,6 +1,6 @@
 //! Reads request bodies in bounds: bytes, pauses, and (for ingest) the bytes held by all calls together.
 
-use crate::answer::quoted;
+use crate::answer::{JSON, quoted};
 use crate::error::ApiError;
 use crate::state::Shared;
 use axum::body::Body;
@@ -49,9 +49,9 @@ pub(crate) fn media(headers: &HeaderMap, taken: &[Media]) -> Result<Media, ApiEr
 }
 
 impl Media {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Media::Json => "application/json",
+            Media::Json => JSON,
             Media::Ndjson => "application/x-ndjson",
         }
     }

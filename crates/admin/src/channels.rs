@@ -5,31 +5,56 @@ use crate::auth::{Caller, Operate};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Invalid};
 use crate::json::{Member, Members};
+use crate::openapi::{Call, Routes, schema};
 use crate::path::Params;
 use crate::state::Shared;
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
 use fanfare_core::webhook::Channel;
 use fanfare_core::{AccountId, ChannelId};
 use fanfare_engine::EngineError;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::ObjectBuilder;
 
 /// Longest phone, digits: E.164 has 15, some numbers of closed networks are longer.
 const PHONE_DIGITS_MAX: usize = 20;
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route("/v1/channels/{channelId}", get(read).put(put))
+pub(crate) fn routes() -> Routes {
+    let path = "/v1/channels/{channelId}";
+    let read_call = Call::new("readChannel", "A channel").needs::<Operate>();
+    let put_call = Call::new("putChannel", "Make a channel, or give it to another account")
+        .about("Without a phone, or with `null`, a phone known before stays.")
+        .needs::<Operate>()
+        .takes("ChannelBody", body_schema())
+        .fails([503]);
+    Routes::of("channels").get(path, read, read_call.answers::<ChannelView<'_>>(200, "The channel.")).put(
+        path,
+        put,
+        put_call.answers::<ChannelView<'_>>(200, "The channel as it is now."),
+    )
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Channel)]
 struct ChannelView<'a> {
+    #[schema(schema_with = schema::id)]
     id: &'a str,
+    #[schema(schema_with = schema::id)]
     account_id: &'a str,
+    /// Digits alone.
+    #[schema(required)]
     phone: Option<&'a str>,
+}
+
+fn body_schema() -> ObjectBuilder {
+    let phone = schema::text().pattern(Some(format!(r"^\+?[0-9]{{1,{PHONE_DIGITS_MAX}}}$")));
+    schema::object()
+        .property("accountId", schema::id())
+        .required("accountId")
+        .property("phone", schema::or_null(phone))
 }
 
 async fn put(

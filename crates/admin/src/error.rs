@@ -7,6 +7,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use std::borrow::Cow;
+use utoipa::ToSchema;
 
 /// A member of a body that breaks its rule: 400. The text names the member and the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +28,13 @@ pub(crate) struct ApiError {
     retry_after_s: Option<u32>,
 }
 
-/// The wire shape of every error.
-#[derive(Serialize)]
-struct ErrorView<'a> {
+/// The shape of every error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorView<'a> {
+    /// The status.
     error: u16,
+    /// For the caller.
     message: &'a str,
 }
 

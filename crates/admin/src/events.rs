@@ -7,47 +7,103 @@ use crate::answer::{json, quoted};
 use crate::auth::{Caller, Ingest};
 use crate::body::{IngestBody, Media, media};
 use crate::error::ApiError;
+use crate::openapi::{Call, Routes, content, schema};
 use crate::path::Params;
 use crate::state::Shared;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::post;
 use bytes::Bytes;
 use fanfare_core::event::{EventKind, Subscription};
-use fanfare_core::limits::EVENT_BYTES_MAX;
+use fanfare_core::limits::{EVENT_BYTES_MAX, KEY_BYTES_MAX};
 use fanfare_core::{ChannelId, EventId};
 use fanfare_engine::{EngineError, IngestAnswer, Principal};
 use fanfare_render::{EventError, EventErrorKind, ParsedEvent, RequestForm, bare_event, split_request};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr};
 
 /// Bodies from this size on are parsed on a thread of their own: one of 16 MiB would hold up every other call of an
 /// event loop. The bound is a guess, not a measurement.
 const PARSE_INLINE_BYTES_MAX: usize = 256 * 1024;
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v1/events", post(push))
-        .route("/v1/channels/{channelId}/events/{type}", post(push_bare))
+pub(crate) fn routes() -> Routes {
+    let stored = "Every accepted event is on stable storage.";
+    let events = Call::new("pushEvents", "Push events of any channels")
+        .about(
+            "One event, a JSON array, or NDJSON with one event a line. A bad event among good ones is rejected by its \
+             index, blank lines not counted; when none was acceptable the answer is 400 with the same members. An \
+             `id` known within the idempotency window is a duplicate and is not delivered again.",
+        )
+        .needs::<Ingest>()
+        .part("Event", event_schema())
+        .takes_one_of([
+            (Media::Json.name(), content(one_or_many(schema::of("Event")))),
+            (Media::Ndjson.name(), content(schema::text())),
+        ])
+        .fails([503])
+        .answers::<IngestView<'_>>(202, stored);
+    let bare = Call::new("pushEvent", "Push one event as the hub's bare body")
+        .needs::<Ingest>()
+        .header("Idempotency-Key", "The event's id; made when it is not given.", schema::id())
+        .takes("HubBody", schema::any_object())
+        .fails([404, 503])
+        .answers::<IngestView<'_>>(202, stored);
+    Routes::of("events").post("/v1/events", push, events).post(
+        "/v1/channels/{channelId}/events/{type}",
+        push_bare,
+        bare,
+    )
 }
 
 /// The answer to `POST /v1/events`; `error` and `message` only when nothing was acceptable.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = IngestAnswer)]
 struct IngestView<'a> {
+    /// The status.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     message: Option<&'static str>,
+    /// Events taken.
     accepted: usize,
+    /// Events whose id was known.
     duplicates: usize,
     rejected: Vec<RejectedView<'a>>,
 }
 
-#[derive(Serialize)]
+/// An event that was not taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rejected)]
 struct RejectedView<'a> {
+    /// Its place, from 0.
     index: usize,
+    /// Why.
     error: &'a str,
+}
+
+/// An event as [`split_request`] reads it.
+fn event_schema() -> ObjectBuilder {
+    let key = schema::text().max_length(Some(KEY_BYTES_MAX));
+    let key = key.description(Some("The ordering key; absent, the customer's identifier in the message."));
+    let occurred_at = schema::count().maximum(Some(i64::MAX)).description(Some("Unix milliseconds."));
+    schema::object()
+        .property("id", schema::id_or_null())
+        .property("type", schema::name::<EventKind>())
+        .required("type")
+        .property("channelId", schema::id())
+        .required("channelId")
+        .property("payload", schema::object().description(Some("The hub's body.")))
+        .required("payload")
+        .property("key", schema::or_null(key))
+        .property("occurredAt", schema::or_null(occurred_at))
+}
+
+fn one_or_many(event: RefOr<Schema>) -> Schema {
+    OneOfBuilder::new().item(event.clone()).item(schema::array(event, 0..=usize::MAX)).into()
 }
 
 async fn push(

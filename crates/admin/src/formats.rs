@@ -2,25 +2,31 @@
 
 use crate::answer::json;
 use crate::auth::{Caller, Operate};
+use crate::openapi::{Call, Routes};
 use crate::state::Shared;
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
 use fanfare_core::webhook::FormatName;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route("/v1/formats", get(list))
+pub(crate) fn routes() -> Routes {
+    let call = Call::new("listFormats", "Payload formats a webhook may ask for").needs::<Operate>();
+    Routes::of("formats").get("/v1/formats", list, call.answers_all::<FormatView<'_>>(200, "All of them."))
 }
 
 /// One format. A plugin's version and generation are `null` where the engine knows only its name.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Format)]
 struct FormatView<'a> {
     name: &'a str,
+    /// `builtin` or `plugin`.
     source: &'static str,
+    #[schema(required)]
     version: Option<&'a str>,
+    /// Counts what was loaded under this name.
+    #[schema(required)]
     generation: Option<u64>,
 }
 

@@ -2,23 +2,33 @@
 
 use crate::answer::json;
 use crate::error::ApiError;
+use crate::openapi::{Call, Routes, schema};
 use crate::state::Shared;
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(crate) const ALIVE: &str = "/healthz";
 pub(crate) const READY: &str = "/readyz";
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route(ALIVE, get(alive)).route(READY, get(ready)).route("/metrics", get(metrics))
+/// Content type of the metrics.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) fn routes() -> Routes {
+    let alive_call = Call::new("readLiveness", "Whether the process serves HTTP");
+    let ready_call = Call::new("readReadiness", "Whether it takes work").fails([503]);
+    let metrics_call = Call::new("readMetrics", "Prometheus metrics");
+    Routes::of("probes")
+        .get(ALIVE, alive, alive_call.answers::<HealthView>(200, "It does."))
+        .get(READY, ready, ready_call.answers::<HealthView>(200, "It does."))
+        .get("/metrics", metrics, metrics_call.answers_with(200, "The text format.", METRICS, schema::text()))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Probe)]
 struct HealthView {
     status: &'static str,
 }
@@ -36,6 +46,5 @@ async fn ready(State(shared): State<Shared>) -> Result<Response, ApiError> {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], shared.engine().metrics_text()).into_response()
+    ([(CONTENT_TYPE, METRICS)], shared.engine().metrics_text()).into_response()
 }

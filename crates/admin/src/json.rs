@@ -2,6 +2,7 @@
 //! apart. Nothing is copied but the texts asked for; numbers and objects stay as they were written.
 
 use crate::error::Invalid;
+use crate::names::Named;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::error::Category;
@@ -103,6 +104,12 @@ impl<'a> Member<'a> {
             return Err(self.refuse("must be a string"));
         }
         serde_json::from_str(self.text()).map_err(|_| self.refuse("is not valid Unicode text"))
+    }
+
+    /// One of the names of `T`.
+    pub(crate) fn named<T: Named>(&self) -> Result<T, Invalid> {
+        let value = self.string().ok().and_then(|name| T::parse(&name));
+        value.ok_or_else(|| self.refuse(format_args!("must be {}", T::choice())))
     }
 
     pub(crate) fn boolean(&self) -> Result<bool, Invalid> {

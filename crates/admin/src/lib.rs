@@ -15,6 +15,7 @@
 //! - checks come as 401, 403, 422, 404 (channel), 404 (webhook), 400; each handler's first argument makes them;
 //! - no body, key or URL reaches a log; a credential has no member in any answer, a secret only in the one that made
 //!   it;
+//! - a route and its part of the OpenAPI document are added in one call (`openapi.rs`), so neither is without the other;
 //! - every body, pause and number of connections has a bound ([`AdminLimits`]).
 
 mod accounts;
@@ -28,6 +29,8 @@ mod formats;
 mod health;
 mod json;
 mod linger;
+mod names;
+mod openapi;
 mod path;
 mod server;
 mod starting;
@@ -48,16 +51,18 @@ use http::StatusCode;
 
 /// The whole API.
 pub fn router(state: AdminState) -> axum::Router {
-    axum::Router::new()
-        .merge(webhooks::routes())
+    let (router, document) = webhooks::routes()
         .merge(events::routes())
         .merge(accounts::routes())
         .merge(channels::routes())
         .merge(formats::routes())
         .merge(health::routes())
+        .merge(openapi::routes())
+        .finish(&state.version);
+    router
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
         })
         .fallback(async || ApiError::not_found("Not found"))
-        .with_state(state::Inner::share(state))
+        .with_state(state::Inner::share(state, document))
 }

@@ -1,5 +1,6 @@
 //! What the HTTP face is given by the binary, and its limits.
 
+use bytes::Bytes;
 use fanfare_core::limits::REQUEST_BYTES_MAX;
 use fanfare_engine::Engine;
 use std::sync::Arc;
@@ -84,15 +85,17 @@ pub(crate) struct Inner {
     pub(crate) admin: AdminState,
     /// One permit per byte of `ingest_bytes_max`.
     pub(crate) ingest_budget: Arc<Semaphore>,
+    /// The OpenAPI document, as it is sent.
+    pub(crate) document: Bytes,
 }
 
 /// What every handler gets.
 pub(crate) type Shared = Arc<Inner>;
 
 impl Inner {
-    pub(crate) fn share(admin: AdminState) -> Shared {
+    pub(crate) fn share(admin: AdminState, document: Bytes) -> Shared {
         let budget = admin.limits.ingest_bytes_max.min(Semaphore::MAX_PERMITS);
-        Arc::new(Inner { admin, ingest_budget: Arc::new(Semaphore::new(budget)) })
+        Arc::new(Inner { admin, ingest_budget: Arc::new(Semaphore::new(budget)), document })
     }
 
     pub(crate) fn engine(&self) -> &Engine {

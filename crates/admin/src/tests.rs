@@ -1,5 +1,6 @@
 //! The whole API against a real engine on doubles of its ports.
 
+mod document;
 mod harness;
 mod ingest;
 mod operator;

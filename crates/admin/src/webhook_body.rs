@@ -4,15 +4,17 @@
 
 mod credential;
 mod delivery;
+pub(crate) mod shapes;
 #[cfg(test)]
 mod tests;
 
 use crate::answer::quoted;
 use crate::error::Invalid;
 use crate::json::{Member, Members, compact};
+use crate::names::Named;
 use crate::state::AdminState;
 use delivery::DeliveryPatch;
-use fanfare_core::event::{EventKind, Subscription};
+use fanfare_core::event::Subscription;
 use fanfare_core::limits::{CUSTOM_ATTRIBUTES_BYTES_MAX, DESCRIPTION_CHARS_MAX, URL_CHARS_MAX};
 use fanfare_core::webhook::{Auth, DeliverySettings, FormatName, Webhook, WebhookStatus};
 use fanfare_engine::{NewWebhook, SigningChange};
@@ -94,7 +96,7 @@ impl WebhookPatch {
             url: members.get("url")?.map(|member| url(&member, rules)).transpose()?,
             events: members.get("events")?.map(|member| events(&member)).transpose()?,
             description: members.get("description")?.map(|member| description(&member)).transpose()?,
-            status: members.get("status")?.map(|member| status(&member)).transpose()?,
+            status: members.get("status")?.map(|member| member.named()).transpose()?,
             signing: signing_change(&members)?,
             auth: members
                 .get("auth")?
@@ -169,7 +171,8 @@ fn events(member: &Member<'_>) -> Result<Vec<Subscription>, Invalid> {
     let mut events = Vec::new();
     for name in names {
         let event = Subscription::parse(&name).ok_or_else(|| {
-            Invalid(format!("unknown event `{}`: known are {}", quoted(&name), subscription_names()))
+            let known = Subscription::names().join(", ");
+            Invalid(format!("unknown event `{}`: known are {known}", quoted(&name)))
         })?;
         // Folded: the first place counts.
         if !events.contains(&event) {
@@ -177,17 +180,6 @@ fn events(member: &Member<'_>) -> Result<Vec<Subscription>, Invalid> {
         }
     }
     Ok(events)
-}
-
-/// The ten names, in the order of the contract.
-fn subscription_names() -> String {
-    let [received, delivery, status, rest @ ..] = EventKind::ALL.map(Subscription::Kind);
-    [received, delivery, status, Subscription::ReceivedStatus, Subscription::ReceivedAndDelivery]
-        .into_iter()
-        .chain(rest)
-        .map(Subscription::name)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn description(member: &Member<'_>) -> Result<Option<String>, Invalid> {
@@ -224,14 +216,6 @@ fn custom_attributes(member: &Member<'_>) -> Result<String, Invalid> {
     serde_json::from_str::<serde_json::Value>(&text)
         .map_err(|error| member.refuse(format_args!("cannot be read back: {error}")))?;
     Ok(text)
-}
-
-fn status(member: &Member<'_>) -> Result<WebhookStatus, Invalid> {
-    match member.string().as_deref() {
-        Ok("ENABLED") => Ok(WebhookStatus::Enabled),
-        Ok("DISABLED") => Ok(WebhookStatus::Disabled),
-        _ => Err(member.refuse("must be ENABLED or DISABLED")),
-    }
 }
 
 fn signing_change(members: &Members<'_>) -> Result<SigningChange, Invalid> {

@@ -2,6 +2,9 @@
 
 use crate::answer::hub_time;
 use crate::error::ApiError;
+use crate::names::Named;
+use crate::openapi::schema;
+use crate::webhook_body::shapes;
 use fanfare_core::event::Subscription;
 use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::{
@@ -10,61 +13,92 @@ use fanfare_core::webhook::{
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// A webhook as callers see it. Credentials have no member here.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Webhook)]
 pub(crate) struct WebhookView<'a> {
+    #[schema(schema_with = schema::webhook_id)]
     id: String,
+    #[schema(schema_with = schema::id)]
     channel_id: &'a str,
     /// The older name of `channelId`.
+    #[schema(schema_with = schema::id)]
     instance_id: &'a str,
     url: &'a str,
+    #[schema(required)]
     description: Option<&'a str>,
+    #[schema(schema_with = schema::names_of::<Subscription>)]
     events: Vec<&'static str>,
+    #[schema(schema_with = schema::name_of::<WebhookStatus>)]
     status: &'static str,
+    /// Why the engine disabled it; absent when it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     disabled_reason: Option<&'a str>,
     signing: bool,
+    /// 64 hex digits; only in the answer that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     secret: Option<String>,
+    /// The same secret for Standard Webhooks libraries.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     standard_secret: Option<String>,
     auth: AuthView,
+    #[schema(schema_with = schema::format_name)]
     payload_format: &'a str,
+    /// As they were given.
+    #[schema(schema_with = schema::any_object)]
     custom_attributes: &'a RawValue,
     delivery: DeliveryView,
+    #[schema(schema_with = schema::hub_time)]
     created_at: String,
+    #[schema(schema_with = schema::hub_time)]
     updated_at: String,
 }
 
-#[derive(Serialize)]
+/// What is added to each request; never the credential itself.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthState)]
 struct AuthView {
+    #[schema(schema_with = shapes::auth_type)]
     r#type: &'static str,
+    /// Whether a credential is stored.
     configured: bool,
 }
 
-#[derive(Serialize)]
+/// Effective values, defaults included.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = EffectiveDelivery)]
 struct DeliveryView {
     timeout_ms: u32,
     max_in_flight: u16,
+    #[schema(required)]
     rate_limit: Option<RateLimitView>,
+    #[schema(schema_with = schema::name_of::<Ordering>)]
     ordering: &'static str,
     retry: RetryView,
+    #[schema(schema_with = schema::name_of::<Protocol>)]
     protocol: &'static str,
 }
 
-#[derive(Serialize)]
+/// In any window of w seconds at most `burst` + `perSecond` × w attempts begin.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RateLimit)]
 struct RateLimitView {
     #[serde(serialize_with = "shortest")]
     per_second: f64,
     burst: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Retry)]
 struct RetryView {
     schedule_seconds: Vec<u32>,
     max_age_seconds: u32,
@@ -90,10 +124,7 @@ impl<'a> WebhookView<'a> {
             url: &webhook.url,
             description: webhook.description.as_deref(),
             events: webhook.events.iter().copied().map(Subscription::name).collect(),
-            status: match webhook.status {
-                WebhookStatus::Enabled => "ENABLED",
-                WebhookStatus::Disabled => "DISABLED",
-            },
+            status: webhook.status.name(),
             disabled_reason: webhook.disabled_reason.as_deref(),
             signing: webhook.signing.is_some(),
             secret: secret.map(|secret| fanfare_signing::secret_hex(&secret.0)),
@@ -117,16 +148,9 @@ impl From<DeliveryPolicy> for DeliveryView {
             rate_limit: policy
                 .rate_limit
                 .map(|RateLimit { per_second, burst }| RateLimitView { per_second, burst }),
-            ordering: match policy.ordering {
-                Ordering::None => "NONE",
-                Ordering::Key => "KEY",
-            },
+            ordering: policy.ordering.name(),
             retry: RetryView { schedule_seconds, max_age_seconds },
-            protocol: match policy.protocol {
-                Protocol::Auto => "AUTO",
-                Protocol::Http1 => "HTTP1",
-                Protocol::Http2 => "HTTP2",
-            },
+            protocol: policy.protocol.name(),
         }
     }
 }

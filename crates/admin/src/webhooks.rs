@@ -4,22 +4,49 @@ use crate::answer::{json, no_content, not_stored};
 use crate::auth::{ChannelCaller, WebhookCaller};
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::openapi::{Call, Routes};
 use crate::state::{Inner, Shared};
-use crate::webhook_body::{Rules, WebhookPatch, new_webhook};
+use crate::webhook_body::{Rules, WebhookPatch, new_webhook, shapes};
 use crate::webhook_view::WebhookView;
-use axum::Router;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
-use axum::routing::get;
 use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::Webhook;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v1/channels/{channelId}/webhooks", get(list).post(create))
-        .route("/v1/channels/{channelId}/webhooks/{webhookId}", get(read).patch(update).delete(remove))
+pub(crate) fn routes() -> Routes {
+    let call = |id, summary| Call::new(id, summary).manages_webhooks();
+    let all = "/v1/channels/{channelId}/webhooks";
+    let one = "/v1/channels/{channelId}/webhooks/{webhookId}";
+    let create_call = with_parts(call("createWebhook", "Make a webhook"))
+        .takes("NewWebhook", shapes::new_webhook())
+        .answers::<WebhookView<'_>>(201, "The webhook; with its secret, shown this once, when signing is on.")
+        .answer_header(201, "Location", "Its path.");
+    let list_call = call("listWebhooks", "Webhooks of a channel")
+        .answers_all::<WebhookView<'_>>(200, "All of them, by `createdAt`, then `id`.");
+    let read_call = call("readWebhook", "A webhook").answers::<WebhookView<'_>>(200, "The webhook.");
+    let update_call = with_parts(call("updateWebhook", "Change a webhook"))
+        .about(
+            "Only what is sent changes; `events` and `auth` are replaced whole, `delivery` member by member.",
+        )
+        .takes("WebhookPatch", shapes::webhook_patch())
+        .answers::<WebhookView<'_>>(
+            200,
+            "The webhook; with a new secret, shown this once, for `signing` true.",
+        );
+    let remove_call = call("deleteWebhook", "Delete a webhook, and drop what it is owed")
+        .answers_nothing(204, "It is known no more.");
+    Routes::of("webhooks")
+        .get(all, list, list_call)
+        .post(all, create, create_call)
+        .get(one, read, read_call)
+        .patch(one, update, update_call)
+        .delete(one, remove, remove_call)
+}
+
+fn with_parts(call: Call) -> Call {
+    call.part("Auth", shapes::auth()).part("DeliverySettings", shapes::delivery())
 }
 
 async fn create(

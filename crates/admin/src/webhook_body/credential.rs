@@ -7,10 +7,11 @@ use fanfare_core::Secret;
 use fanfare_core::limits::CREDENTIAL_CHARS_MAX;
 use fanfare_core::webhook::Auth;
 
-const TYPES: &str = "NONE, BEARER, API_KEY, BASIC, CUSTOM_HEADER";
+/// Names of the types.
+pub(super) const TYPES: [&str; 5] = ["NONE", "BEARER", "API_KEY", "BASIC", "CUSTOM_HEADER"];
 
 /// Longest name of a custom header, characters.
-const HEADER_NAME_CHARS_MAX: usize = 256;
+pub(super) const HEADER_NAME_CHARS_MAX: usize = 256;
 
 /// Names a custom header may not take, lower case: those of one hop, those that frame the request, and the engine's.
 const TAKEN_NAMES: [&str; 10] = [
@@ -48,7 +49,9 @@ pub(super) fn auth(member: &Member<'_>, hub_signature_name: &str) -> Result<Auth
             name: header_name(&members, hub_signature_name)?,
             value: header_secret(&members, "headerValue")?,
         }),
-        other => Err(Invalid(format!("unknown auth.type `{}`: known are {TYPES}", quoted(other)))),
+        other => {
+            Err(Invalid(format!("unknown auth.type `{}`: known are {}", quoted(other), TYPES.join(", "))))
+        }
     }
 }
 

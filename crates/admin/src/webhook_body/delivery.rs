@@ -5,13 +5,13 @@ use crate::json::{Member, Members};
 use fanfare_core::webhook::{DeliverySettings, Ordering, Protocol, RateLimit};
 use std::ops::RangeInclusive;
 
-const TIMEOUT_MS: RangeInclusive<u32> = 1000..=30_000;
-const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=256;
-const SCHEDULE_STEPS: RangeInclusive<usize> = 1..=20;
-const SCHEDULE_SECONDS: RangeInclusive<u32> = 1..=604_800;
-const MAX_AGE_SECONDS: RangeInclusive<u32> = 1..=2_592_000;
-const PER_SECOND_MAX: f64 = 1_000_000.0;
-const BURST: RangeInclusive<u32> = 1..=1_000_000;
+pub(super) const TIMEOUT_MS: RangeInclusive<u32> = 1000..=30_000;
+pub(super) const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=256;
+pub(super) const SCHEDULE_STEPS: RangeInclusive<usize> = 1..=20;
+pub(super) const SCHEDULE_SECONDS: RangeInclusive<u32> = 1..=604_800;
+pub(super) const MAX_AGE_SECONDS: RangeInclusive<u32> = 1..=2_592_000;
+pub(super) const PER_SECOND_MAX: f64 = 1_000_000.0;
+pub(super) const BURST: RangeInclusive<u32> = 1..=1_000_000;
 
 /// What becomes of one member.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,11 +79,7 @@ impl DeliveryPatch {
             Ok(u16::try_from(number).expect("the range ends below 65536"))
         })?;
         let rate_limit = Change::read(&members, "rateLimit", rate_limit)?;
-        let ordering = Change::read(&members, "ordering", |m| match m.string().as_deref() {
-            Ok("NONE") => Ok(Ordering::None),
-            Ok("KEY") => Ok(Ordering::Key),
-            _ => Err(m.refuse("must be NONE or KEY")),
-        })?;
+        let ordering = Change::read(&members, "ordering", |m| m.named())?;
         let (schedule_seconds, max_age_seconds) = match members.get("retry")? {
             None => (Change::Keep, Change::Keep),
             Some(retry) if retry.is_null() => (Change::Restore, Change::Restore),
@@ -97,12 +93,7 @@ impl DeliveryPatch {
                 )
             }
         };
-        let protocol = Change::read(&members, "protocol", |m| match m.string().as_deref() {
-            Ok("AUTO") => Ok(Protocol::Auto),
-            Ok("HTTP1") => Ok(Protocol::Http1),
-            Ok("HTTP2") => Ok(Protocol::Http2),
-            _ => Err(m.refuse("must be AUTO, HTTP1 or HTTP2")),
-        })?;
+        let protocol = Change::read(&members, "protocol", |m| m.named())?;
         Ok(DeliveryPatch {
             timeout_ms,
             max_in_flight,

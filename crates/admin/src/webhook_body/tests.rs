@@ -5,6 +5,7 @@ mod delivery;
 mod patch;
 
 use super::*;
+use fanfare_core::event::EventKind;
 use fanfare_core::webhook::{Ordering, Protocol, RateLimit, Signing};
 use fanfare_core::{ChannelId, Secret, WebhookId, WebhookNo};
 
