@@ -103,3 +103,33 @@ async fn a_receiver_that_never_answers_holds_up_nobody_else() {
     assert_eq!(node.api().metric("fanfare_attempts_failed_total{class=\"timeout\"}").await, 0);
     assert!(dead.counts().requests <= 4 * 16, "each is kept to its own limit");
 }
+
+/// Of one key none overtakes a failed one; other keys flow.
+#[tokio::test]
+async fn the_order_of_a_key_is_kept_across_a_failure() {
+    let target = receiver();
+    let failed = Arc::new(Mutex::new(false));
+    target.script(move |request| {
+        let is_first = request.header("webhook-id").is_some_and(|id| id.starts_with("a1-"));
+        let status =
+            if is_first && !std::mem::replace(&mut *failed.lock().unwrap(), true) { 500 } else { 200 };
+        Reply::status(status)
+    });
+    let (node, _) = subscribed(&target, json!({"delivery": {"ordering": "KEY"}})).await;
+    let keyed = |id: &str, key: &str| {
+        let mut event = events::block(CHANNEL, id);
+        event["key"] = json!(key);
+        event
+    };
+    node.api().push(&[keyed("a1", "a"), keyed("a2", "a"), keyed("b1", "b"), keyed("a3", "a")]).await;
+    let requests = target.requests_at_least(5).await;
+    node.api().until_settled().await;
+    let ids: Vec<String> = requests
+        .iter()
+        .map(|request| request.header("webhook-id").unwrap().split('-').next().unwrap().to_owned())
+        .collect();
+    let of_a: Vec<&str> = ids.iter().filter(|id| id.starts_with('a')).map(String::as_str).collect();
+    assert_eq!(of_a, ["a1", "a1", "a2", "a3"]);
+    let place = |id: &str| ids.iter().position(|known| known == id).unwrap();
+    assert!(place("b1") < place("a2"), "{ids:?}");
+}

@@ -12,6 +12,7 @@ mod drain;
 mod foreign;
 mod gates;
 mod ingest;
+mod isolation;
 mod leaks;
 mod management;
 mod operator;

@@ -38,9 +38,9 @@ const ROOM_BYTES: u64 = 512 * 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Successes {
     /// Every one.
+    #[default]
     All,
     /// One in a hundred.
-    #[default]
     Sampled,
     /// None.
     None,

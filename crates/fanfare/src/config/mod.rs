@@ -236,10 +236,10 @@ pub(crate) struct AttemptSettings {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SuccessesSetting {
-    /// Every one; costs a row each.
+    /// Every one, so that each delivery can be shown later.
+    #[default]
     All,
     /// One in a hundred.
-    #[default]
     Sampled,
     /// None.
     None,
