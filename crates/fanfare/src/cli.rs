@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::exit::Failure;
-use crate::{demo, listen, render, send, serve, verify};
+use crate::{deliveries, demo, listen, render, send, serve, verify, webhooks};
 use clap::{Parser, Subcommand};
 
 /// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
@@ -66,6 +66,22 @@ Examples:
       -H 'webhook-signature: v1,...' < body.json
   fanfare verify --secret 64HEXDIGITS --signature sha256=... < body.json")]
     Verify(verify::VerifyArgs),
+    /// Webhooks of a channel: make, show, change, test, watch
+    #[command(after_help = "\
+Examples:
+  fanfare webhooks create --channel demo --url http://127.0.0.1:9000/ --events BLOCK --signing
+  fanfare webhooks health --channel demo WEBHOOK_ID
+
+The server is taken from FANFARE_URL and the key (scope manage) from FANFARE_API_KEY, or from flags.")]
+    Webhooks(Box<webhooks::WebhooksArgs>),
+    /// Deliveries of a webhook: list, look into, put back
+    #[command(after_help = "\
+Examples:
+  fanfare deliveries list --channel demo --webhook WEBHOOK_ID --status DEAD
+  fanfare deliveries redrive --channel demo --webhook WEBHOOK_ID --status DEAD --from 24h
+
+The server is taken from FANFARE_URL and the key (scope manage) from FANFARE_API_KEY, or from flags.")]
+    Deliveries(deliveries::DeliveriesArgs),
 }
 
 /// Carries out a command line.
@@ -80,6 +96,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => block_on(send::run(args)),
         Command::Render(args) => render::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Webhooks(args) => block_on(webhooks::run(*args)),
+        Command::Deliveries(args) => block_on(deliveries::run(args)),
     }
 }
 
@@ -98,17 +116,23 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
 
+    /// The command and all below it, with the words that lead there.
+    fn check_help(command: &clap::Command, path: &str) {
+        if command.get_name() == "help" {
+            return;
+        }
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains(path), "{path} shows no example of itself");
+        for below in command.get_subcommands() {
+            check_help(below, &format!("{path} {}", below.get_name()));
+        }
+    }
+
     #[test]
     fn the_command_line_is_sound_and_every_command_shows_an_example() {
         let mut root = Cli::command();
         root.build();
         root.clone().debug_assert();
-        for command in std::iter::once(&root).chain(root.get_subcommands()) {
-            if command.get_name() == "help" {
-                continue;
-            }
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("fanfare "), "{} shows no example", command.get_name());
-        }
+        check_help(&root, "fanfare");
     }
 }

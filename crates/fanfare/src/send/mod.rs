@@ -30,7 +30,7 @@ pub(crate) struct SendArgs {
     /// File with one JSON event per line; - for standard input
     file: PathBuf,
     /// The server
-    #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, visible_alias = "server", env = "FANFARE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
     /// API key with the scope ingest
     #[arg(long, env = "FANFARE_API_KEY", hide_env_values = true, default_value = "")]
