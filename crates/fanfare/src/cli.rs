@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::exit::Failure;
-use crate::{deliveries, demo, listen, render, send, serve, verify, webhooks};
+use crate::{deliveries, demo, keys, listen, render, send, serve, verify, webhooks};
 use clap::{Parser, Subcommand};
 
 /// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
@@ -82,6 +82,14 @@ Examples:
 
 The server is taken from FANFARE_URL and the key (scope manage) from FANFARE_API_KEY, or from flags.")]
     Deliveries(deliveries::DeliveriesArgs),
+    /// API keys of an account; the master key of a data directory
+    #[command(after_help = "\
+Examples:
+  fanfare keys create --account acme --scopes manage,ingest --make-account ENTERPRISE
+  fanfare keys rotate-master --data-dir fanfare-data --new-key-file new.key
+
+The server is taken from FANFARE_URL and the key (scope operate) from FANFARE_API_KEY, or from flags.")]
+    Keys(keys::KeysArgs),
 }
 
 /// Carries out a command line.
@@ -98,6 +106,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(&args),
         Command::Webhooks(args) => block_on(webhooks::run(*args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
+        Command::Keys(args) => block_on(keys::run(args)),
     }
 }
 

@@ -18,6 +18,7 @@ mod config;
 mod deliveries;
 mod demo;
 mod exit;
+mod keys;
 mod listen;
 mod log;
 mod manage;

@@ -8,12 +8,12 @@ use rand::TryRng as _;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The key itself, from the environment.
 pub(crate) const VARIABLE: &str = "FANFARE_MASTER_KEY";
 /// Name of the key made at the first start, in the data directory.
-const FILE: &str = "master.key";
+pub(crate) const FILE: &str = "master.key";
 /// Name of the store's file: while it is there, a missing key is a lost key, not a first start.
 const STORE_FILE: &str = "data.mdb";
 /// Longest file that can be a key, bytes.
@@ -54,7 +54,7 @@ fn beside_data(folder: &Path) -> Result<MasterKey, Failure> {
     if path.exists() {
         return read(&path).map(|bytes| found(bytes, false));
     }
-    if folder.join(STORE_FILE).exists() {
+    if has_store(folder) {
         return Err(Failure::store(format!(
             "{} holds a store and its {FILE} is missing; put it back, or give the key with master_key_file or {VARIABLE}",
             folder.display()
@@ -95,7 +95,51 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     std::fs::remove_file(&whole).or(written)
 }
 
-fn read(path: &Path) -> Result<[u8; 32], Failure> {
+/// Whether a directory holds a store.
+pub(crate) fn has_store(folder: &Path) -> bool {
+    folder.join(STORE_FILE).exists()
+}
+
+/// Puts another key into the data directory's own file; readers see the old one or the new one. Gives where the old one
+/// is kept: backups are sealed under it.
+///
+/// # Errors
+/// [`crate::exit::Exit::Store`] when a file cannot be made; then the old key is in its place still.
+pub(crate) fn replace_beside_data(folder: &Path, bytes: &[u8; 32]) -> Result<PathBuf, Failure> {
+    let path = folder.join(FILE);
+    let kept = keep(folder, &path)?;
+    let whole = folder.join(format!("{FILE}.new"));
+    let written = (|| {
+        // Left by a run that was cut off.
+        if whole.exists() {
+            std::fs::remove_file(&whole)?;
+        }
+        write_new(&whole, hex::encode(bytes).as_bytes())?;
+        std::fs::rename(&whole, &path)?;
+        File::open(folder)?.sync_all()
+    })();
+    written.map_err(|error| cannot("write", &path, &error))?;
+    Ok(kept)
+}
+
+/// A second name for the key, one that nothing has yet.
+fn keep(folder: &Path, path: &Path) -> Result<PathBuf, Failure> {
+    let mut n = 1_u32;
+    loop {
+        let kept = folder.join(format!("{FILE}.old-{n}"));
+        match std::fs::hard_link(path, &kept) {
+            Ok(()) => return Ok(kept),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < u32::MAX => n += 1,
+            Err(error) => return Err(cannot("keep the old key as", &kept, &error)),
+        }
+    }
+}
+
+/// Reads a file that holds a key.
+///
+/// # Errors
+/// [`crate::exit::Exit::Store`]; what it holds is not shown.
+pub(crate) fn read(path: &Path) -> Result<[u8; 32], Failure> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| cannot("read", path, &error))?;
     let mode = file.metadata().map_err(|error| cannot("read", path, &error))?.mode();
