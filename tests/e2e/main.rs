@@ -15,6 +15,7 @@ mod ingest;
 mod isolation;
 mod leaks;
 mod management;
+mod openapi;
 mod operator;
 mod receiving;
 mod refused;

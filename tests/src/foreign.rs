@@ -1,4 +1,5 @@
-//! Signatures checked by programs that are not ours: `openssl`, and the library from PyPI that receivers use.
+//! Our work checked by programs that are not ours: signatures by `openssl` and by the library from PyPI that receivers
+//! use, the API by a tool from there.
 
 use crate::program::Program;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ pub async fn openssl_hmac(key_hex: &str, message: &[u8]) -> String {
     output.trim().rsplit(' ').next().expect("openssl prints the digest last").to_owned()
 }
 
-/// Python with `standardwebhooks`, where `cargo xtask test` puts it.
+/// Python with what tests need from PyPI, where `cargo xtask test` puts it.
 ///
 /// # Panics
 /// When it is not there.
@@ -27,7 +28,7 @@ pub fn python() -> PathBuf {
     let python = target.join("test-venv/bin/python");
     assert!(
         python.exists(),
-        "there is no python with the library standardwebhooks in {}: run `cargo xtask test`, which puts it there",
+        "there is no python with the libraries that tests need in {}: run `cargo xtask test`, which puts it there",
         python.display()
     );
     python

@@ -3,6 +3,7 @@
 use crate::{HANG_GUARD, binary};
 use std::ffi::OsStr;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -34,6 +35,7 @@ impl Ended {
 pub struct Program {
     command: Command,
     input: Vec<u8>,
+    guard: Duration,
 }
 
 impl Program {
@@ -48,7 +50,7 @@ impl Program {
     #[must_use]
     pub fn new(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        Program { command, input: Vec::new() }
+        Program { command, input: Vec::new(), guard: HANG_GUARD }
     }
 
     /// Adds a variable.
@@ -65,6 +67,13 @@ impl Program {
         self
     }
 
+    /// After how long it counts as hanging, instead of [`HANG_GUARD`].
+    #[must_use]
+    pub fn guard(mut self, guard: Duration) -> Self {
+        self.guard = guard;
+        self
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics
@@ -75,7 +84,7 @@ impl Program {
         let input = self.input;
         // A program that does not read its input closes the pipe: its business.
         let fed = tokio::spawn(async move { stdin.write_all(&input).await });
-        let ended = tokio::time::timeout(HANG_GUARD, child.wait_with_output())
+        let ended = tokio::time::timeout(self.guard, child.wait_with_output())
             .await
             .expect("hung while waiting for a program to end")
             .expect("the state of a child");

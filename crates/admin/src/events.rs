@@ -89,7 +89,7 @@ struct RejectedView<'a> {
 fn event_schema() -> ObjectBuilder {
     let key = schema::text().max_length(Some(KEY_BYTES_MAX));
     let key = key.description(Some("The ordering key; absent, the customer's identifier in the message."));
-    let occurred_at = schema::count().maximum(Some(i64::MAX)).description(Some("Unix milliseconds."));
+    let occurred_at = schema::count().maximum(Some(u64::MAX)).description(Some("Unix milliseconds."));
     schema::object()
         .property("id", schema::id_or_null())
         .property("type", schema::name::<EventKind>())
@@ -103,7 +103,7 @@ fn event_schema() -> ObjectBuilder {
 }
 
 fn one_or_many(event: RefOr<Schema>) -> Schema {
-    OneOfBuilder::new().item(event.clone()).item(schema::array(event, 0..=usize::MAX)).into()
+    OneOfBuilder::new().item(event.clone()).item(schema::array(event, 1..=usize::MAX)).into()
 }
 
 async fn push(

@@ -1,12 +1,12 @@
 //! What tests need beside the toolchain: the `openssl` program, and Python with the library that receivers use to
-//! verify Standard Webhooks. Both check signatures that our own code made.
+//! verify Standard Webhooks and the tool that holds an API against its OpenAPI document. None of them is ours.
 
 use crate::steps::run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The library, pinned: a new one is a change of its own.
-const STANDARD_WEBHOOKS: &str = "standardwebhooks==1.1.0";
+/// From PyPI, pinned: a new one is a change of its own.
+const PACKAGES: [&str; 2] = ["standardwebhooks==1.1.0", "schemathesis==4.32.5"];
 
 /// Makes everything ready; does nothing that was done before.
 pub(crate) fn run_all(top: &Path) -> Result<(), String> {
@@ -31,15 +31,17 @@ fn openssl(top: &Path) -> Result<(), String> {
 fn python(top: &Path) -> Result<(), String> {
     let folder = target(top).join("test-venv");
     let python = folder.join("bin/python");
-    let library = "import standardwebhooks, importlib.metadata as m; \
-                   print('standardwebhooks==' + m.version('standardwebhooks'))";
-    let has_library = |python: &Path| {
+    let ask = "import sys, importlib, importlib.metadata as m\n\
+               for name in sys.argv[1:]:\n  importlib.import_module(name); print(name + '==' + m.version(name))";
+    let names = PACKAGES.map(|package| package.split('=').next().unwrap_or(package));
+    let has_packages = |python: &Path| {
         Command::new(python)
-            .args(["-c", library])
+            .args(["-c", ask])
+            .args(names)
             .output()
-            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == STANDARD_WEBHOOKS)
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().eq(PACKAGES))
     };
-    if has_library(&python) {
+    if has_packages(&python) {
         return Ok(());
     }
     let folder_text = folder.to_string_lossy();
@@ -48,16 +50,13 @@ fn python(top: &Path) -> Result<(), String> {
         run(top, "python3", &["-m", "venv", "--clear", &folder_text], &[])?;
     }
     let python_text = python.to_string_lossy();
-    run(
-        top,
-        &python_text,
-        &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", STANDARD_WEBHOOKS],
-        &[],
-    )?;
-    if has_library(&python) {
+    let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    install.extend(PACKAGES);
+    run(top, &python_text, &install, &[])?;
+    if has_packages(&python) {
         Ok(())
     } else {
-        Err(format!("{STANDARD_WEBHOOKS} is not usable after its install"))
+        Err(format!("{} are not usable after their install", PACKAGES.join(" and ")))
     }
 }
 

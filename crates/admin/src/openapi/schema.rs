@@ -120,7 +120,7 @@ pub(crate) fn names_of<T: Named>() -> Array {
 /// A payload format: built in, or a plugin's.
 pub(crate) fn format_name() -> Object {
     let known = format!("{}, {}, or the name of a loaded plugin", FormatName::DEFAULT, FormatName::Z_API);
-    text().description(Some(known)).min_length(Some(1)).build()
+    text().description(Some(known)).pattern(Some("^[A-Z][A-Z0-9_]{0,63}$")).build()
 }
 
 /// Any object, its members as they were given.
