@@ -231,6 +231,11 @@ impl HeldBooks {
         !self.used_up.is_empty()
     }
 
+    /// Whether something held is known to the store by its event's own record only, not by a row of the webhook's.
+    pub(crate) fn holds_direct(&self) -> bool {
+        self.held.values().any(|held| held.origin == Origin::Direct)
+    }
+
     /// Entries held.
     pub(crate) fn len(&self) -> usize {
         self.held.len()

@@ -2,6 +2,7 @@
 //! is opened (recovery).
 
 use crate::ledger::{Group, Ledger};
+use crate::number_set::NumberSet;
 use crate::record::chunk::Listed;
 use crate::standing::Standing;
 use fanfare_core::WebhookNo;
@@ -30,26 +31,25 @@ impl Ledger {
         group.parking.flush(self.tables.parked, txn)
     }
 
-    /// Lists everything that waits in memory for one webhook.
+    /// Lists everything that waits in memory for some webhooks: one pass of the tail, however many they are.
     pub(crate) fn park_all(
         &mut self,
         txn: &mut RwTxn<'_>,
         group: &mut Group,
-        webhook: u32,
+        webhooks: &[u32],
     ) -> heed::Result<()> {
-        if !self.live.contains(webhook) {
-            return Ok(());
-        }
+        let mut asked = NumberSet::default();
+        webhooks.iter().filter(|no| self.live.contains(**no)).for_each(|no| asked.insert(*no));
         group.parking.flush(self.tables.parked, txn)?;
         let mut found = Vec::new();
         for (seq, state) in self.tail.iter() {
-            for (index, _, standing) in state.iter().filter(|(_, owed, _)| *owed == webhook) {
-                if standing == Standing::Waiting {
-                    found.push((Listed { seq, index }, state.bytes));
+            for (index, webhook, standing) in state.iter() {
+                if standing == Standing::Waiting && asked.contains(webhook) {
+                    found.push((webhook, Listed { seq, index }, state.bytes));
                 }
             }
         }
-        for (listed, bytes) in found {
+        for (webhook, listed, bytes) in found {
             group.parking.add_between(self.tables.parked, txn, webhook, listed, bytes)?;
             if let Some(state) = self.tail.get_mut(listed.seq) {
                 state.set_entry(listed.index, Standing::Parked);

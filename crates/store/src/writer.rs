@@ -345,7 +345,15 @@ impl Writer {
                 Command::Read(request) => answers.push(Answer::Read(request)),
                 Command::ParkAll(webhook, reply) => {
                     answers.push(Answer::Done(reply, Ok(())));
-                    ledger.park_all(&mut txn, &mut group, webhook.0)?;
+                    let mut webhooks = vec![webhook.0];
+                    // Receivers that go down together let go together.
+                    while let Some(Command::ParkAll(..)) = commands.front()
+                        && let Some(Command::ParkAll(webhook, reply)) = commands.pop_front()
+                    {
+                        answers.push(Answer::Done(reply, Ok(())));
+                        webhooks.push(webhook.0);
+                    }
+                    ledger.park_all(&mut txn, &mut group, &webhooks)?;
                 }
                 Command::Change(changes, reply) => {
                     let answer = ledger.change(&mut txn, &mut group, changes)?;

@@ -135,8 +135,14 @@ impl WebhookActor {
             // Their rows are still there.
             self.next_due_ms = self.next_due_ms.min(now.unix_ms);
         }
+        let holds_direct = self.books.holds_direct();
         self.books = HeldBooks::default();
-        self.recover_memory();
+        if holds_direct {
+            self.recover_memory();
+        } else {
+            self.shared.set_behind(true);
+            self.books.handle_news(true);
+        }
     }
 
     pub(super) fn handle_page(
