@@ -372,7 +372,7 @@ mod tests {
         for key in keys::KEYS {
             let value = match key.path {
                 "log.format" => "json",
-                "attempts.successes" => "all",
+                "attempts.successes" => "none",
                 "workers" | "retry.max_age_seconds" | "retry.schedule_seconds" => "7",
                 "listen" => "127.0.0.1:0",
                 "limits.ingest_bytes" | "limits.window_bytes" | "limits.disk_bytes" => "33554432",
