@@ -197,7 +197,8 @@ async fn the_demo_ends_well() {
 async fn help_shows_an_example_of_every_command() {
     let root = Program::fanfare(["--help"]).run().await;
     let root = root.expect(0).to_owned();
-    for command in ["serve", "demo", "listen", "send", "render", "verify"] {
+    let commands = ["serve", "demo", "listen", "send", "render", "verify", "webhooks", "deliveries", "keys"];
+    for command in commands {
         assert!(root.contains(command), "{root}");
         let help = Program::fanfare([command, "--help"]).run().await;
         assert!(help.expect(0).contains(&format!("fanfare {command}")), "{help:?}");

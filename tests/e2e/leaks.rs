@@ -5,7 +5,7 @@
 use crate::{CHANNEL, path, receiver, text, url};
 use fanfare_testkit::receiver::Reply;
 use fanfare_tests::secrets::{PAYLOAD_MARKER, QUERY_MARKER};
-use fanfare_tests::{Node, NodeOptions, events};
+use fanfare_tests::{Node, NodeOptions, Program, events};
 use serde_json::json;
 
 const CREDENTIALS: [&str; 6] = [
@@ -111,4 +111,56 @@ async fn the_search_finds_the_one_key_that_is_shown() {
     let node = Node::dev().await;
     assert_eq!(node.secrets().found_in(&node.output()), [node.api().key()]);
     assert_eq!(node.secrets().found_in(&node.log()), Vec::<String>::new());
+}
+
+/// Commands hold keys, credentials and URLs with tokens: none of it stands in a help, an error or an answer that is not
+/// asked for it.
+#[tokio::test]
+async fn no_command_writes_a_secret_it_was_given() {
+    let target = receiver();
+    let (node, made) = crate::subscribed(&target, json!({"signing": true})).await;
+    let secrets = node.secrets();
+    CREDENTIALS.iter().for_each(|credential| secrets.add(credential));
+    let server = format!("http://{}", node.api().address());
+    let (id, url) = (text(&made, "id"), url(&target));
+    let update = ["webhooks", "update", "--channel", CHANNEL, id, "--auth-type"];
+    let create = ["webhooks", "create", "--channel", CHANNEL, "--events", "BLOCK"];
+    let mut lines: Vec<(i32, Vec<&str>)> = vec![
+        (0, vec!["webhooks", "list", "--channel", CHANNEL]),
+        (0, [&update[..], &["BEARER", "--credential-env", "SHOP"]].concat()),
+        (0, [&update[..], &["API_KEY", "--credential-env", "SHOP", "--json"]].concat()),
+        (2, [&update[..], &["BASIC", "--credential-env", "SHOP"]].concat()),
+        (3, [&update[..], &["CUSTOM_HEADER", "--auth-header", "Host", "--credential-env", "SHOP"]].concat()),
+        (3, [&create[..], &["--url", &url, "--format", "NOPE"]].concat()),
+        (2, [&create[..], &["--url", &url, "--custom-attributes", CREDENTIALS[1]]].concat()),
+        (2, [&create[..], &["--url", &url, "--no-such-flag"]].concat()),
+        (2, vec!["deliveries", "list", "--channel", CHANNEL, "--webhook", id, "--from", "never"]),
+        (3, vec!["keys", "delete", "--account", "nobody", "nothing"]),
+        (2, vec!["keys", "rotate-master"]),
+    ];
+    for group in ["webhooks", "deliveries", "keys"] {
+        lines.push((0, vec![group, "--help"]));
+        lines.push((2, vec![group, "no-such-command"]));
+    }
+    for (group, command) in [("webhooks", "create"), ("deliveries", "list"), ("keys", "create")] {
+        lines.push((0, vec![group, command, "--help"]));
+        lines.push((2, vec![group, command]));
+    }
+    // The answer to a change shows the URL whole, as the API does.
+    let shown = |line: &[&str]| if line.contains(&"update") { QUERY_MARKER } else { "" };
+    for (code, line) in lines {
+        // `SHOP` is good for BEARER and API_KEY and no USER:PASSWORD.
+        let ended = Program::fanfare(&line)
+            .variable("FANFARE_URL", &server)
+            .variable("FANFARE_API_KEY", node.api().key())
+            .variable("SHOP", CREDENTIALS[0])
+            .run()
+            .await;
+        ended.expect(code);
+        let written = format!("{}{}", ended.output, ended.error);
+        assert!(!written.is_empty(), "{line:?}");
+        let mut found = secrets.found_in(&written);
+        found.retain(|secret| secret != shown(&line));
+        assert!(found.is_empty(), "{found:?} in what {line:?} wrote:\n{written}");
+    }
 }

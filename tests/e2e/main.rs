@@ -14,6 +14,7 @@ mod gates;
 mod ingest;
 mod isolation;
 mod leaks;
+mod manage_commands;
 mod management;
 mod openapi;
 mod operator;
