@@ -65,10 +65,10 @@ struct FilterArgs {
     /// Only deliveries in this state
     #[arg(long, ignore_case = true)]
     status: Option<Status>,
-    /// Made at this time or later: RFC 3339, or an age such as 30m, 2h, 7d
+    /// Of events accepted at this time or later: RFC 3339, or an age such as 30m, 2h, 7d
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Made before this time
+    /// Of events accepted before this time
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
 }

@@ -8,8 +8,9 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Item {
-    id: String,
-    event_id: String,
+    /// Missing when its record is too damaged to tell.
+    id: Option<String>,
+    event_id: Option<String>,
     r#type: Option<String>,
     status: String,
     reason: Option<String>,
@@ -73,7 +74,7 @@ pub(super) fn table() -> Table {
 /// One line of the list.
 pub(super) fn row(item: &Item, webhook: &str) -> Vec<String> {
     vec![
-        short_id(&item.id, webhook),
+        item.id.as_deref().map_or_else(|| "-".to_owned(), |id| short_id(id, webhook)),
         or_dash(item.r#type.as_deref()),
         clean(&item.status),
         item.attempt_count.to_string(),
@@ -100,8 +101,8 @@ fn why(item: &Item) -> String {
 /// Everything about one delivery.
 pub(super) fn one(item: &Item) -> String {
     let mut text = members(&[
-        ("id", clean(&item.id)),
-        ("event", clean(&item.event_id)),
+        ("id", or_dash(item.id.as_deref())),
+        ("event", or_dash(item.event_id.as_deref())),
         ("type", or_dash(item.r#type.as_deref())),
         ("status", clean(&item.status)),
         ("reason", or_dash(item.reason.as_deref())),

@@ -102,6 +102,18 @@ async fn nothing_and_a_list_without_end_are_told() {
 }
 
 #[tokio::test]
+async fn a_delivery_whose_record_is_damaged_is_listed_all_the_same() {
+    let answer = page(&[r#"{"id":null,"eventId":null,"type":null,"status":"DEAD","reason":"damaged_record","createdAt":"2026-11-24T19:00:00Z","endedAt":null,"attemptCount":0,"nextAttemptAt":null,"lastFailure":null,"lastStatus":null}"#.to_owned()], "null");
+    let server = Double::start(&[(200, &answer)]).await;
+    let (ended, text) = ran(&server, &["list"]).await;
+    ended.unwrap();
+    assert!(
+        text.ends_with("-         -     DEAD    0         2026-11-24 19:00:00  damaged_record\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn one_delivery_is_shown_with_its_attempts() {
     let attempts = r#"[{"number":1,"startedAt":"2026-11-24T19:00:00Z","durationMs":12.5,"status":500,"failure":"status","detail":null,"response":"oh\n\u001b[2Jno"},{"number":2,"startedAt":"2026-11-24T19:00:05Z","durationMs":15000,"status":null,"failure":"timeout","detail":"no answer within 15000 ms","response":null}]"#;
     let members = format!(

@@ -1,7 +1,7 @@
 //! Webhooks, tests and health as people read them.
 
 use crate::manage::table::{Table, clean, members, or_dash};
-use crate::manage::times::{age, shown, shown_or_dash};
+use crate::manage::times::{age, shown};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -159,7 +159,8 @@ impl TestAnswer {
         match (&self.failure, self.status) {
             (_, Some(status)) => format!("the receiver answered {status}"),
             (Some(failure), None) => clean(failure),
-            (None, None) => "no answer".to_owned(),
+            // Nothing was sent, and the detail says why.
+            (None, None) => self.detail.as_deref().map_or_else(|| "no answer".to_owned(), clean),
         }
     }
 }
@@ -268,8 +269,10 @@ fn gate(gate: &GateAnswer) -> String {
         text.push_str(&format!(" until {}", shown(until)));
     }
     if gate.failures_in_a_row > 0 {
-        let since = shown_or_dash(gate.failing_since.as_deref());
-        text.push_str(&format!(", {} failures in a row, failing since {since}", gate.failures_in_a_row));
+        text.push_str(&format!(", {} failures in a row", gate.failures_in_a_row));
+    }
+    if let Some(since) = &gate.failing_since {
+        text.push_str(&format!(", failing since {}", shown(since)));
     }
     text
 }

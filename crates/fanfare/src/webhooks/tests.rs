@@ -273,6 +273,15 @@ async fn a_test_that_was_not_delivered_is_a_failure() {
         assert_eq!(ended.unwrap_err(), Failure::work("the test was not delivered: refused"));
         assert!(text.contains("connection refused"), "{text}");
     }
+    let skipped = format!(
+        r#"{{{members},"delivered":false,"status":null,"failure":null,"detail":"nothing was sent: no_z_api_counterpart","response":null}}"#
+    );
+    let refusing = Double::start(&[(200, &skipped)]).await;
+    let (ended, _) = ran(&refusing, &["test", ID]).await;
+    assert_eq!(
+        ended.unwrap_err().message,
+        "the test was not delivered: nothing was sent: no_z_api_counterpart"
+    );
     let path = format!("POST /v1/channels/c1/webhooks/{ID}/test");
     assert_eq!(server.calls()[..2], [format!(r#"{path} {{"type":"BLOCK"}}"#), format!("{path} {{}}")]);
 }
