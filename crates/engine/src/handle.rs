@@ -17,7 +17,7 @@ use fanfare_core::secret::SigningSecret;
 use fanfare_core::webhook::{
     Account, ApiKey, Auth, Channel, DeliveryPolicy, DeliverySettings, FormatName, Scopes, Webhook,
 };
-use fanfare_core::{AccountId, ChannelId, KeyId, Secret, WebhookId};
+use fanfare_core::{AccountId, ChannelId, KeyId, Now, Secret, WebhookId};
 use fanfare_render::event::{EventError, ParsedEvent};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -401,6 +401,12 @@ impl Engine {
     pub fn formats(&self) -> Vec<FormatName> {
         let builtin = [FormatName::DEFAULT, FormatName::Z_API].into_iter().filter_map(FormatName::parse);
         builtin.chain(self.inner.options.formatter.names()).collect()
+    }
+
+    /// The engine's own time, which all it tells of is measured by.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.options.clock.now()
     }
 
     /// The `delivery` defaults in force.
