@@ -1,6 +1,7 @@
 //! Reads JSON bodies member by member, so that each refusal names its member and absent, `null` and wrong are kept
 //! apart. Nothing is copied but the texts asked for; numbers and objects stay as they were written.
 
+use crate::answer::quoted;
 use crate::error::Invalid;
 use crate::names::Named;
 use serde::Deserialize;
@@ -69,6 +70,17 @@ impl<'a> Members<'a> {
             (None, _) => Ok(None),
             (Some((_, raw)), None) => Ok(Some(Member { path: path(), raw })),
             (Some(_), Some(_)) => Err(Invalid(format!("{} is given twice", path()))),
+        }
+    }
+
+    /// Refuses every member but these.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Invalid> {
+        match self.list.iter().find(|(name, _)| !known.contains(&&**name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let path = format!("{}{}", self.prefix, quoted(name));
+                Err(Invalid(format!("unknown member `{path}`: known are {}", known.join(", "))))
+            }
         }
     }
 

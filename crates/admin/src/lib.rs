@@ -23,19 +23,24 @@ mod answer;
 mod auth;
 mod body;
 mod channels;
+mod deliveries;
+mod delivery_view;
 mod error;
 mod events;
 mod formats;
+mod given_time;
 mod health;
 mod json;
 mod linger;
 mod names;
 mod openapi;
 mod path;
+mod query;
 mod server;
 mod starting;
 mod state;
 mod webhook_body;
+mod webhook_health;
 mod webhook_view;
 mod webhooks;
 
@@ -52,6 +57,8 @@ use http::StatusCode;
 /// The whole API.
 pub fn router(state: AdminState) -> axum::Router {
     let (router, document) = webhooks::routes()
+        .merge(deliveries::routes())
+        .merge(webhook_health::routes())
         .merge(events::routes())
         .merge(accounts::routes())
         .merge(channels::routes())

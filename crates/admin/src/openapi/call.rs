@@ -24,6 +24,8 @@ pub(crate) struct Call {
     answers: BTreeMap<u16, Response>,
     errors: BTreeSet<u16>,
     schemas: Schemas,
+    body: Option<RequestBodyBuilder>,
+    is_body_required: bool,
 }
 
 impl Call {
@@ -38,6 +40,8 @@ impl Call {
             answers: BTreeMap::new(),
             errors: BTreeSet::from([500]),
             schemas: Schemas::new(),
+            body: None,
+            is_body_required: true,
         }
     }
 
@@ -65,6 +69,11 @@ impl Call {
         self
     }
 
+    /// An optional parameter of the query.
+    pub(crate) fn query(self, name: &str, text: &str, of: impl Into<RefOr<Schema>>) -> Self {
+        self.parameter(name, ParameterIn::Query, text, of).fails([400])
+    }
+
     /// An optional header.
     pub(crate) fn header(self, name: &str, text: &str, of: impl Into<RefOr<Schema>>) -> Self {
         self.parameter(name, ParameterIn::Header, text, of).fails([400])
@@ -86,13 +95,20 @@ impl Call {
         self.part(name, of).takes_one_of([(JSON, content(schema::of(name)))])
     }
 
+    /// The same, and the body may be left out.
+    pub(crate) fn may_take(mut self, name: &str, of: impl Into<RefOr<Schema>>) -> Self {
+        self = self.takes(name, of);
+        self.is_body_required = false;
+        self
+    }
+
     /// A body of any of these content types.
     pub(crate) fn takes_one_of<const N: usize>(mut self, contents: [(&str, Content); N]) -> Self {
-        let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+        let mut body = RequestBodyBuilder::new();
         for (kind, content) in contents {
             body = body.content(kind, content);
         }
-        self.operation = self.operation.request_body(Some(body.build()));
+        self.body = Some(body);
         self.fails([400, 408, 413, 415])
     }
 
@@ -162,7 +178,9 @@ impl Call {
         for status in self.errors.iter().filter(|status| !self.answers.contains_key(status)) {
             responses = responses.response(status.to_string(), errors::reference(*status));
         }
-        let mut operation = self.operation.tag(tag).build();
+        let required = if self.is_body_required { Required::True } else { Required::False };
+        let body = self.body.map(|body| body.required(Some(required)).build());
+        let mut operation = self.operation.tag(tag).request_body(body).build();
         operation.responses = responses.build();
         let parameters = names.into_iter().map(|name| RefOr::T(path_parameter(name)));
         operation.parameters = Some(parameters.chain(operation.parameters.unwrap_or_default()).collect());

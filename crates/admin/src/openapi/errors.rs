@@ -23,6 +23,7 @@ const ERRORS: &[(StatusCode, &str, &str)] = &[
         "What the path names is not known: the message says what. Another account's is not told from an unknown one.",
     ),
     (StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "The body paused for too long."),
+    (StatusCode::CONFLICT, "Conflict", "It is not in a state for that; the message names the state."),
     (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The body exceeds the limit that the message names."),
     (
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -30,6 +31,7 @@ const ERRORS: &[(StatusCode, &str, &str)] = &[
         "A content type or content encoding that is not taken here; the message names those that are.",
     ),
     (StatusCode::UNPROCESSABLE_ENTITY, "RoleRequired", "The account lacks the ENTERPRISE role."),
+    (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Over a rate limit; nothing was taken."),
     (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "A fault of this server; its log says which."),
     (
         StatusCode::SERVICE_UNAVAILABLE,

@@ -6,7 +6,8 @@ use fanfare_core::webhook::FormatName;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use utoipa::openapi::schema::{
-    Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Ref, Schema, SchemaFormat, SchemaType, Type,
+    AdditionalProperties, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Ref, Schema, SchemaFormat,
+    SchemaType, Type,
 };
 use utoipa::openapi::{OneOfBuilder, RefOr};
 
@@ -17,6 +18,11 @@ pub(crate) fn text() -> ObjectBuilder {
 
 pub(crate) fn boolean() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Boolean)
+}
+
+/// An object whose unknown members are refused.
+pub(crate) fn closed_object() -> ObjectBuilder {
+    object().additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
 pub(crate) fn object() -> ObjectBuilder {
@@ -90,8 +96,25 @@ pub(crate) fn webhook_id_read() -> Object {
 
 /// `webhook-id` of requests.
 pub(crate) fn delivery_id() -> Object {
+    delivery_id_text().build()
+}
+
+pub(crate) fn delivery_id_or_null() -> Object {
+    or_null(delivery_id_text())
+}
+
+fn delivery_id_text() -> ObjectBuilder {
     let pattern = format!("^[A-Za-z0-9_-]{{1,{ID_CHARS_MAX}}}-[0-9A-F]{{32}}(-[1-9][0-9]{{0,4}})?$");
-    text().pattern(Some(pattern)).build()
+    text().pattern(Some(pattern))
+}
+
+/// Where a list goes on: opaque.
+pub(crate) fn cursor() -> ObjectBuilder {
+    text().pattern(Some("^[A-Za-z0-9_-]+$"))
+}
+
+pub(crate) fn cursor_or_null() -> Object {
+    or_null(cursor())
 }
 
 /// A time of the webhook object.
@@ -109,8 +132,21 @@ pub(crate) fn rfc_3339() -> Object {
     time().build()
 }
 
+pub(crate) fn rfc_3339_or_null() -> Object {
+    or_null(time())
+}
+
+/// A status of an answer to a request of ours, or `null`.
+pub(crate) fn http_status_or_null() -> Object {
+    or_null(integer(100..=999))
+}
+
 pub(crate) fn name_of<T: Named>() -> Object {
     name::<T>().build()
+}
+
+pub(crate) fn name_of_or_null<T: Named>() -> Object {
+    or_null(name::<T>())
 }
 
 pub(crate) fn names_of<T: Named>() -> Array {

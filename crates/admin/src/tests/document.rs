@@ -1,32 +1,9 @@
 //! The OpenAPI document against the routes it speaks of.
 
 use super::harness::{Setup, with_api};
-use serde_json::Value;
+use super::routes::ROUTES;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// Every route of the contract, written down by hand.
-const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/v1/channels/{channelId}/webhooks"),
-    ("POST", "/v1/channels/{channelId}/webhooks"),
-    ("GET", "/v1/channels/{channelId}/webhooks/{webhookId}"),
-    ("PATCH", "/v1/channels/{channelId}/webhooks/{webhookId}"),
-    ("DELETE", "/v1/channels/{channelId}/webhooks/{webhookId}"),
-    ("POST", "/v1/events"),
-    ("POST", "/v1/channels/{channelId}/events/{type}"),
-    ("PUT", "/v1/accounts/{accountId}"),
-    ("GET", "/v1/accounts/{accountId}"),
-    ("GET", "/v1/accounts/{accountId}/keys"),
-    ("POST", "/v1/accounts/{accountId}/keys"),
-    ("GET", "/v1/accounts/{accountId}/keys/{keyId}"),
-    ("DELETE", "/v1/accounts/{accountId}/keys/{keyId}"),
-    ("PUT", "/v1/channels/{channelId}"),
-    ("GET", "/v1/channels/{channelId}"),
-    ("GET", "/v1/formats"),
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
-    ("GET", "/metrics"),
-    ("GET", "/v1/openapi.json"),
-];
 
 /// Methods that a path can have in the document, and that no route answers by itself as it does `HEAD`.
 const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"];
@@ -61,8 +38,18 @@ async fn it_speaks_of_every_route_of_the_contract_and_of_no_other() {
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let described: BTreeSet<_> =
         operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
-    let expected = ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let expected = ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
     assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn it_tells_the_scope_that_each_route_asks_for() {
+    let document = document().await;
+    for route in ROUTES {
+        let operation = &document["paths"][route.path][route.method.to_lowercase()];
+        let expected = route.scope.map_or(json!([]), |scope| json!([{ "key": [scope] }]));
+        assert_eq!(operation["security"], expected, "{} {}", route.method, route.path);
+    }
 }
 
 /// A path that is described and not routed is 404 without a key; a method that is routed and not described is not 405.

@@ -29,6 +29,7 @@ pub(super) struct Api {
     pub(super) state: AdminState,
     pub(super) store: Arc<MemoryStore>,
     pub(super) clock: Arc<TestClock>,
+    pub(super) transport: Arc<ScriptedTransport>,
     /// A key of `acme` with `manage` and `ingest`.
     pub(super) key: String,
     service: TowerToHyperService<axum::Router>,
@@ -82,13 +83,13 @@ impl Api {
     async fn start(setup: Setup) -> Api {
         let store = MemoryStore::new();
         let clock = TestClock::start();
-        let transport = SharedTransport(ScriptedTransport::new(|_| Sent::OK));
+        let transport = ScriptedTransport::new(|_| Sent::OK);
         let engine = Engine::start_here(EngineOptions {
             clock: clock.clone(),
             store: store.clone() as Arc<dyn Store>,
             history: store.clone(),
             samples: include_str!("../../../fanfare/samples/events.ndjson"),
-            transport: Arc::new(transport),
+            transport: Arc::new(SharedTransport(transport.clone())),
             formatter: Arc::new(NoFormats),
             workers: 1,
             seed: [7; 32],
@@ -111,7 +112,7 @@ impl Api {
         let state =
             AdminState { limits: setup.limits, ..AdminState::new(engine, Arc::new(|_: &str| Ok(()))) };
         let service = TowerToHyperService::new(crate::router(state.clone()));
-        let mut api = Api { state, store, clock, key: String::new(), service };
+        let mut api = Api { state, store, clock, transport, key: String::new(), service };
         api.key = api.new_key("acme", Scopes { operate: false, ..Scopes::ALL }).await;
         api
     }

@@ -1,4 +1,4 @@
-//! The order of the checks, and errors that are no handler's.
+//! The order of the checks behind the key's and the scope's (`scopes.rs`), and errors that are no handler's.
 
 use super::harness::{Api, ROOT, Setup, WEBHOOKS, with_api};
 use fanfare_core::webhook::Scopes;
@@ -7,66 +7,22 @@ const UNKNOWN: &str = "0190F3A27C5B7E118D2A4C6B9E01F3D5";
 const ROLE: &str = "This action requires ENTERPRISE role";
 
 #[tokio::test]
-async fn a_key_comes_first_on_every_route() {
-    with_api(Setup::default(), async |api| {
-        let one = format!("{WEBHOOKS}/{UNKNOWN}");
-        for (method, path) in [
-            ("GET", WEBHOOKS),
-            ("POST", WEBHOOKS),
-            ("GET", &one),
-            ("PATCH", &one),
-            ("DELETE", &one),
-            ("POST", "/v1/events"),
-            ("POST", "/v1/channels/c1/events/BLOCK"),
-            ("PUT", "/v1/accounts/acme"),
-            ("GET", "/v1/accounts/acme"),
-            ("GET", "/v1/accounts/acme/keys"),
-            ("POST", "/v1/accounts/acme/keys"),
-            ("GET", "/v1/accounts/acme/keys/k"),
-            ("DELETE", "/v1/accounts/acme/keys/k"),
-            ("PUT", "/v1/channels/c1"),
-            ("GET", "/v1/channels/c1"),
-            ("GET", "/v1/formats"),
-        ] {
-            for key in ["", "wrong"] {
-                let answer = api.call_as(key, method, path, "{").await;
-                answer.is_error(401, "Unauthorized");
-                assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{method} {path}");
-            }
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_scope_comes_second() {
-    with_api(Setup::default(), async |api| {
-        let manage = Scopes { manage: true, ..Scopes::default() };
-        let ingest = Scopes { ingest: true, ..Scopes::default() };
-        let operate = Scopes { operate: true, ..Scopes::default() };
-        for (scopes, method, path, lacking) in [
-            (ingest, "POST", WEBHOOKS, "manage"),
-            (operate, "GET", WEBHOOKS, "manage"),
-            (manage, "POST", "/v1/events", "ingest"),
-            (manage, "POST", "/v1/channels/c1/events/BLOCK", "ingest"),
-            (manage, "PUT", "/v1/accounts/acme", "operate"),
-            (ingest, "GET", "/v1/formats", "operate"),
-        ] {
-            // Of an account without the role: 403 still comes before 422.
-            let key = api.new_key("free", scopes).await;
-            let answer = api.call_as(&key, method, path, "{").await;
-            answer.is_error(403, &format!("This key lacks the scope {lacking}"));
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn then_the_role_then_the_channel_then_the_webhook_then_the_body() {
     with_api(Setup::default(), async |api| {
         let free = api.new_key("free", Scopes { manage: true, ..Scopes::default() }).await;
         let one = |channel: &str| format!("/v1/channels/{channel}/webhooks/{UNKNOWN}");
         let all = |channel: &str| format!("/v1/channels/{channel}/webhooks");
+        let below = |channel: &str| {
+            let base = one(channel);
+            [
+                ("GET", format!("{base}/deliveries?limit=0")),
+                ("GET", format!("{base}/deliveries/x")),
+                ("POST", format!("{base}/deliveries/x/redrive")),
+                ("POST", format!("{base}/redrive")),
+                ("POST", format!("{base}/test")),
+                ("GET", format!("{base}/health")),
+            ]
+        };
         for channel in ["c2", "c1", "unknown", "no%20id", "%FF"] {
             for (method, path) in [
                 ("POST", all(channel)),
@@ -74,6 +30,9 @@ async fn then_the_role_then_the_channel_then_the_webhook_then_the_body() {
                 ("PATCH", one(channel)),
                 ("DELETE", one(channel)),
             ] {
+                api.call_as(&free, method, &path, "{").await.is_error(422, ROLE);
+            }
+            for (method, path) in below(channel) {
                 api.call_as(&free, method, &path, "{").await.is_error(422, ROLE);
             }
         }
@@ -87,6 +46,12 @@ async fn then_the_role_then_the_channel_then_the_webhook_then_the_body() {
             ] {
                 api.call(method, &path, "{").await.is_error(404, "Channel not found");
             }
+            for (method, path) in below(channel) {
+                api.call(method, &path, "{").await.is_error(404, "Channel not found");
+            }
+        }
+        for (method, path) in below("c1") {
+            api.call(method, &path, "{").await.is_error(404, "Webhook not found");
         }
         for id in [UNKNOWN, "7", "no%20id", "%FF"] {
             for method in ["GET", "PATCH", "DELETE"] {
