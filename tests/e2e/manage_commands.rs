@@ -155,7 +155,7 @@ async fn under_a_new_master_key_everything_works_as_before_and_the_old_key_opens
     node.terminate();
     assert_eq!(node.ended().await.code(), Some(0));
     let ended = rotate(&node, &new_key_file).await;
-    assert!(ended.expect(0).starts_with("the secrets of 1 webhooks are sealed under the new"), "{ended:?}");
+    assert!(ended.expect(0).starts_with("the secrets of 1 webhook are sealed under the new"), "{ended:?}");
     assert_eq!(std::fs::read_to_string(&key_file).unwrap().trim(), new);
 
     let options = NodeOptions::dev().variable("FANFARE_MASTER_KEY", &old);

@@ -10,7 +10,7 @@ use crate::clock::SystemClock;
 use crate::exit::Failure;
 use crate::manage::times::point;
 use crate::manage::{Manager, ServerArgs, bare, segment, with_body};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use fanfare_core::ports::Clock as _;
 use http::Method;
 use list::ListArgs;
@@ -105,9 +105,10 @@ struct GetArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("which").required(true).args(["delivery", "status"])))]
 struct RedriveArgs {
     /// One delivery: its id, or EVENT or EVENT/N as the list shows it
-    #[arg(required_unless_present = "status", conflicts_with_all = ["status", "from", "to"])]
+    #[arg(conflicts_with_all = ["from", "to"])]
     delivery: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,

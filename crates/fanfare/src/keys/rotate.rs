@@ -109,15 +109,19 @@ fn not_replaced(failure: &Failure) -> Failure {
     )
 }
 
+/// `1 webhook`, `2 webhooks`.
+fn webhooks(count: u64) -> String {
+    format!("{count} webhook{}", if count == 1 { "" } else { "s" })
+}
+
 fn told(rotated: &Rotated) -> String {
-    let mut text = format!(
-        "the secrets of {} webhooks are sealed under the new master key\n",
-        rotated.webhooks_resealed
-    );
-    let damaged = rotated.webhooks_damaged.len();
+    let resealed = webhooks(rotated.webhooks_resealed);
+    let mut text = format!("the secrets of {resealed} are sealed under the new master key\n");
+    let damaged = rotated.webhooks_damaged.len() as u64;
     if damaged > 0 {
+        let damaged = webhooks(damaged);
         text.push_str(&format!(
-            "{damaged} webhooks have damaged records that could not be read before either; they are left as they are\n"
+            "{damaged} could not be read before either: the record is damaged, and left as it is\n"
         ));
     }
     text
@@ -241,6 +245,16 @@ mod tests {
         assert!(failure.message.contains("new.key"), "{failure}");
         drop(site.open(old).unwrap());
         assert_eq!(site.key_file().trim(), hex::encode(old));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told() {
+        let rotated = Rotated { webhooks_resealed: 1, webhooks_damaged: vec![fanfare_core::WebhookNo(7); 2] };
+        assert_eq!(
+            told(&rotated),
+            "the secrets of 1 webhook are sealed under the new master key\n\
+             2 webhooks could not be read before either: the record is damaged, and left as it is\n"
+        );
     }
 
     #[test]
