@@ -21,7 +21,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const MS_PER_HOUR: u64 = 3_600_000;
+pub(crate) const MS_PER_HOUR: u64 = 3_600_000;
 
 /// Counts damaged records, for the metrics; every one is also logged where it is found.
 #[derive(Clone, Default)]

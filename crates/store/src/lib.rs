@@ -1,13 +1,13 @@
 //! Durable events, deliveries, attempts and configuration in one directory (LMDB).
 //!
-//! What it is: [`LmdbStore`] behind core's `Store` port. One writer thread commits everything that arrived in one
-//! transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change` and `reap`; one reader
-//! thread serves pages and due retries (`reader`). `record` draws every row as a grammar, `standing` holds the two bits
+//! What it is: [`LmdbStore`] behind core's `Store` and `History` ports. One writer thread commits everything that
+//! arrived in one transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change`, `reap`
+//! and `redrive`; one reader thread serves pages and due retries (`reader`), two others what people ask (`history`). `record` draws every row as a grammar, `standing` holds the two bits
 //! that say where a delivery stands, `open` is recovery. [`rotate_master_key`] seals a closed store
 //! under another key.
 //!
 //! What it is not: it knows no reason to retry, no actor, no HTTP; it never decides what becomes of a delivery. It has
-//! no compaction and no background thread beside the two.
+//! no compaction and no background thread beside these.
 //!
 //! Where to start: `design/0001-records-and-recovery.md`, then `ledger`.
 //!
@@ -21,6 +21,7 @@
 mod catalog;
 mod change;
 mod checkpoint;
+mod history;
 mod ingest;
 mod ledger;
 mod number_set;
@@ -30,6 +31,7 @@ mod parking;
 mod reader;
 mod reap;
 mod record;
+mod redrive;
 mod rotate;
 mod seal;
 mod settle;
@@ -45,6 +47,5 @@ mod window;
 mod writer;
 
 pub use options::{OpenError, StoreOptions};
-pub use record::attempt::{Ended, StoredAttempt};
 pub use rotate::{Rotated, rotate_master_key};
-pub use store::{LmdbStore, StoredDeadLetter};
+pub use store::LmdbStore;

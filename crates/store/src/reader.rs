@@ -155,7 +155,7 @@ impl Reader {
                 Ok(listed) => listed,
                 Err(damaged) => {
                     self.damage.report(damaged, first_seq);
-                    let listed = self.rebuild(&txn, webhook, first_seq)?;
+                    let listed = rebuild(&self.tables, &txn, &self.damage, webhook, first_seq)?;
                     fixes.0.push(Fix::Rebuilt { webhook, first_seq, listed: listed.clone() });
                     listed
                 }
@@ -175,19 +175,6 @@ impl Reader {
         Ok(!self.tables.damaged.is_empty(txn)? && self.tables.damaged.get(txn, &seq_key(seq))?.is_some())
     }
 
-    /// Where an entry stands; open when its progress row is damaged.
-    fn standing(&self, txn: &Txn<'_>, seq: u64, index: u32) -> heed::Result<(Standing, Vec<u16>)> {
-        let key = seq_key(seq);
-        match self.tables.progress.get(txn, &key)?.map(|row| progress::look_up(&key, row, index)) {
-            None => Ok((Standing::Parked, Vec::new())),
-            Some(Ok(found)) => Ok(found),
-            Some(Err(damaged)) => {
-                self.damage.report(damaged, seq);
-                Ok((Standing::Parked, Vec::new()))
-            }
-        }
-    }
-
     /// What a chunk's entry comes to: `None` when it has ended or has rows of its own.
     fn owed(
         &self,
@@ -201,12 +188,12 @@ impl Reader {
         let key = seq_key(seq);
         let origin = Origin::Parked { chunk: Seq(chunk) };
         let which = Which { webhook, seq, index, part: 0, part_count: 1, origin };
-        let nowhere = DamagedDelivery { which, event_id: None, progress: Progress::first(0) };
+        let nowhere = DamagedDelivery::of(which, None, Progress::first(0));
         let row = self.tables.events.get(txn, &key)?;
         if row.is_none() && !self.is_set_aside(txn, seq)? {
             return Ok(None);
         }
-        let (standing, settled_parts) = self.standing(txn, seq, index)?;
+        let (standing, settled_parts) = standing(&self.tables, txn, &self.damage, seq, index)?;
         if !standing.is_open() {
             return Ok(None);
         }
@@ -224,51 +211,13 @@ impl Reader {
             None => {
                 let Ok(event) = view.to_event(Seq(seq)) else {
                     self.damage.report(Damaged("event"), seq);
-                    fixes.0.push(Fix::Damaged(DamagedDelivery { which, event_id: view.id(), progress }));
+                    fixes.0.push(Fix::Damaged(DamagedDelivery::of(which, Some(view), progress)));
                     return Ok(None);
                 };
                 self.recent.keep(event)
             }
         };
         Ok(Some(Owed { event, index, part: None, settled_parts, progress, origin }))
-    }
-
-    /// What a damaged chunk must have listed: between its first event and the webhook's next chunk, every event that
-    /// is parked for the webhook (chunks of one webhook never overlap).
-    fn rebuild(&self, txn: &Txn<'_>, webhook: u32, first_seq: u64) -> heed::Result<Vec<Listed>> {
-        let state = self.tables.state.get(txn, state::KEY)?.and_then(|row| StateRow::decode(row).ok());
-        let state = state.unwrap_or_default();
-        let next = self
-            .tables
-            .parked
-            .get_greater_than(txn, &parked_key(webhook, first_seq))?
-            .filter(|(key, _)| crate::tables::key_no(key) == webhook)
-            .map_or(state.next_seq, |(key, _)| parked_seq(key));
-        let (from, to) = (seq_key(first_seq), seq_key(next));
-        let mut listed = Vec::new();
-        for row in self
-            .tables
-            .events
-            .range(txn, &(Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice())))?
-        {
-            let (key, row) = row?;
-            let seq = key_seq(key);
-            let Ok(view) = EventView::parse(&seq_key(seq), row) else { continue };
-            for (index, entry) in (0..).zip(view.owed()) {
-                if entry & !PARKED_BIT != webhook {
-                    continue;
-                }
-                let (standing, _) = match self.tables.progress.get(txn, key)? {
-                    Some(_) => self.standing(txn, seq, index)?,
-                    None if entry & PARKED_BIT != 0 => (Standing::Parked, Vec::new()),
-                    None => (Standing::Waiting, Vec::new()),
-                };
-                if standing == Standing::Parked || (standing == Standing::Waiting && seq < state.tail_start) {
-                    listed.push(Listed { seq, index });
-                }
-            }
-        }
-        Ok(listed)
     }
 
     fn due(&self, webhook: u32, until_ms: u64, count_max: usize, fixes: &mut Fixes) -> heed::Result<Due> {
@@ -306,17 +255,17 @@ impl Reader {
             let part_count = retry.map_or(1, |retry| retry.part_count);
             let which = Which { webhook, seq, index: index.unwrap_or(0), part, part_count, origin };
             let progress = retry.map(|retry| retry.progress);
-            let damaged = |event_id| {
+            let damaged = |view| {
                 let progress = progress.unwrap_or(Progress::first(0));
-                Fix::Damaged(DamagedDelivery { which, event_id, progress })
+                Fix::Damaged(DamagedDelivery::of(which, view, progress))
             };
             let (Some(view), Some(index)) = (view, index) else {
-                fixes.0.push(damaged(view.and_then(|view| view.id())));
+                fixes.0.push(damaged(view));
                 continue;
             };
             let Ok(event) = view.to_event(Seq(seq)) else {
                 self.damage.report(Damaged("event"), seq);
-                fixes.0.push(damaged(view.id()));
+                fixes.0.push(damaged(Some(view)));
                 continue;
             };
             bytes += event.envelope.len();
@@ -362,6 +311,66 @@ impl Reader {
         }
         Ok((waiting, None))
     }
+}
+
+/// Where an entry that a chunk lists stands; open when its progress row is damaged.
+fn standing(
+    tables: &Tables,
+    txn: &Txn<'_>,
+    damage: &DamageCount,
+    seq: u64,
+    index: u32,
+) -> heed::Result<(Standing, Vec<u16>)> {
+    let key = seq_key(seq);
+    match tables.progress.get(txn, &key)?.map(|row| progress::look_up(&key, row, index)) {
+        None => Ok((Standing::Parked, Vec::new())),
+        Some(Ok(found)) => Ok(found),
+        Some(Err(damaged)) => {
+            damage.report(damaged, seq);
+            Ok((Standing::Parked, Vec::new()))
+        }
+    }
+}
+
+/// What a damaged chunk must have listed: between its first event and the webhook's next chunk, every event that
+/// is parked for the webhook (chunks of one webhook never overlap).
+pub(crate) fn rebuild(
+    tables: &Tables,
+    txn: &Txn<'_>,
+    damage: &DamageCount,
+    webhook: u32,
+    first_seq: u64,
+) -> heed::Result<Vec<Listed>> {
+    let state = tables.state.get(txn, state::KEY)?.and_then(|row| StateRow::decode(row).ok());
+    let state = state.unwrap_or_default();
+    let next = tables
+        .parked
+        .get_greater_than(txn, &parked_key(webhook, first_seq))?
+        .filter(|(key, _)| crate::tables::key_no(key) == webhook)
+        .map_or(state.next_seq, |(key, _)| parked_seq(key));
+    let (from, to) = (seq_key(first_seq), seq_key(next));
+    let mut listed = Vec::new();
+    for row in
+        tables.events.range(txn, &(Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice())))?
+    {
+        let (key, row) = row?;
+        let seq = key_seq(key);
+        let Ok(view) = EventView::parse(&seq_key(seq), row) else { continue };
+        for (index, entry) in (0..).zip(view.owed()) {
+            if entry & !PARKED_BIT != webhook {
+                continue;
+            }
+            let (standing, _) = match tables.progress.get(txn, key)? {
+                Some(_) => standing(tables, txn, damage, seq, index)?,
+                None if entry & PARKED_BIT != 0 => (Standing::Parked, Vec::new()),
+                None => (Standing::Waiting, Vec::new()),
+            };
+            if standing == Standing::Parked || (standing == Standing::Waiting && seq < state.tail_start) {
+                listed.push(Listed { seq, index });
+            }
+        }
+    }
+    Ok(listed)
 }
 
 fn other(error: heed::Error) -> StoreError {
@@ -414,7 +423,7 @@ mod tests {
         let reader =
             Reader { env: opened.env, tables: opened.tables, damage, fixes, recent: Recent::default() };
         let txn = reader.env.read_txn().unwrap();
-        let listed = reader.rebuild(&txn, 7, 10).unwrap();
+        let listed = rebuild(&reader.tables, &txn, &reader.damage, 7, 10).unwrap();
         assert_eq!(listed, [10, 11, 12].map(|seq| Listed { seq, index: 0 }));
     }
 }

@@ -3,10 +3,12 @@
 use crate::ledger::{Found, Group, Ledger};
 use crate::record::chunk;
 use crate::record::dead::DeadRow;
+use crate::record::event::EventView;
 use crate::record::retry::RetryRow;
 use crate::standing::Standing;
 use crate::tables::{parked_key, timed_key};
 use fanfare_core::delivery::{Ending, Origin, Progress, Settlement, reason};
+use fanfare_core::event::EventKind;
 use fanfare_core::outcome::FailureClass;
 use fanfare_core::ports::SettleBatch;
 use fanfare_core::{EventId, WebhookNo};
@@ -28,9 +30,21 @@ pub(crate) struct Which {
 pub(crate) struct LastAttempt {
     pub(crate) at_ms: u64,
     pub(crate) event_id: Option<EventId>,
+    pub(crate) kind: Option<EventKind>,
+    pub(crate) accepted_ms: u64,
+    /// Its number, when a request was made.
+    pub(crate) attempt_number: Option<u32>,
     pub(crate) failure: Option<FailureClass>,
     pub(crate) status: Option<u16>,
     pub(crate) key: Option<u64>,
+}
+
+impl LastAttempt {
+    /// Attempts made of a delivery that stood here when it ended: an attempt that just failed is counted by its own
+    /// number, one that is not made any more is not.
+    fn attempt_count(&self, progress: Progress) -> u32 {
+        self.attempt_number.unwrap_or(progress.attempt_number.saturating_sub(1))
+    }
 }
 
 /// A delivery whose event a reader found damaged.
@@ -38,7 +52,22 @@ pub(crate) struct LastAttempt {
 pub(crate) struct DamagedDelivery {
     pub(crate) which: Which,
     pub(crate) event_id: Option<EventId>,
+    pub(crate) kind: Option<EventKind>,
+    pub(crate) accepted_ms: Option<u64>,
     pub(crate) progress: Progress,
+}
+
+impl DamagedDelivery {
+    /// With what the event's header tells, if it can be read.
+    pub(crate) fn of(which: Which, view: Option<EventView<'_>>, progress: Progress) -> Self {
+        DamagedDelivery {
+            which,
+            event_id: view.and_then(|view| view.id()),
+            kind: view.map(|view| view.kind),
+            accepted_ms: view.map(|view| view.accepted_at_ms),
+            progress,
+        }
+    }
 }
 
 impl Ledger {
@@ -78,6 +107,10 @@ impl Ledger {
         let last = LastAttempt {
             at_ms: settlement.at_ms,
             event_id: Some(settlement.event_id.clone()),
+            kind: Some(settlement.kind),
+            accepted_ms: settlement.accepted_ms,
+            // 0: a record of what went wrong before any request was made.
+            attempt_number: attempt.map(|attempt| attempt.attempt_number).filter(|number| *number > 0),
             failure: attempt.and_then(|attempt| attempt.failure),
             status: attempt.and_then(|attempt| attempt.status),
             key: settlement.key,
@@ -102,8 +135,13 @@ impl Ledger {
         } else {
             Ending::Dropped
         };
-        let last =
-            LastAttempt { at_ms: group.now_ms, event_id: damaged.event_id.clone(), ..LastAttempt::default() };
+        let last = LastAttempt {
+            at_ms: group.now_ms,
+            event_id: damaged.event_id.clone(),
+            kind: damaged.kind,
+            accepted_ms: damaged.accepted_ms.unwrap_or(group.now_ms),
+            ..LastAttempt::default()
+        };
         self.end(txn, group, damaged.which, &ending, last)?;
         Ok(())
     }
@@ -115,13 +153,24 @@ impl Ledger {
         group: &mut Group,
         which: Which,
         ending: &Ending,
-        last: LastAttempt,
+        mut last: LastAttempt,
     ) -> heed::Result<bool> {
         let Which { webhook, seq, index, mut part, part_count, origin } = which;
-        if let Origin::Retry { due_ms } = origin
-            && !self.tables.retries.delete(txn, &timed_key(webhook, due_ms, seq, part))?
-        {
-            return Ok(false);
+        if let Origin::Retry { due_ms } = origin {
+            let key = timed_key(webhook, due_ms, seq, part);
+            if last.attempt_number.is_none()
+                && matches!(ending, Ending::Retry { .. } | Ending::Dead { .. })
+                && let Some(row) = self.tables.retries.get(txn, &key)?
+                && let Ok(row) = RetryRow::decode(&key, row)
+            {
+                // Not attempted this time: what the attempt before failed of stays known.
+                last.failure = last.failure.or(row.failure);
+                last.status = last.status.or(row.status);
+                last.key = last.key.or(row.key);
+            }
+            if !self.tables.retries.delete(txn, &key)? {
+                return Ok(false);
+            }
         }
         let to = match ending {
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => Standing::Done,
@@ -169,8 +218,14 @@ impl Ledger {
         match ending {
             Ending::Retry { due_ms, progress } => {
                 let key = timed_key(webhook, *due_ms, seq, part);
-                let row =
-                    RetryRow { index, part_count, progress: *progress, failure: last.failure, key: last.key };
+                let row = RetryRow {
+                    index,
+                    part_count,
+                    progress: *progress,
+                    failure: last.failure,
+                    status: last.status,
+                    key: last.key,
+                };
                 self.tables.retries.put(txn, &key, &row.encode(&key))?;
             }
             Ending::Dead { reason, progress } => {
@@ -178,9 +233,12 @@ impl Ledger {
                 let row = DeadRow {
                     index,
                     part_count,
-                    progress: *progress,
+                    attempt_count: last.attempt_count(*progress),
                     failure: last.failure,
                     status: last.status,
+                    key: last.key,
+                    kind: last.kind,
+                    accepted_ms: last.accepted_ms,
                     event_id: last.event_id,
                     reason: reason.clone(),
                 };

@@ -219,6 +219,31 @@ impl EventState {
         self.parts().iter().find(|(at, _)| *at == index).map(|(_, parts)| parts)
     }
 
+    /// Where one body of an entry stands; `None`: there is no such body, as far as is known.
+    pub(crate) fn part(&self, index: u32, part: u16) -> Option<Standing> {
+        match self.parts_of(index) {
+            Some(parts) => parts.get(u32::from(part)),
+            None => self.entry(index).filter(|_| part == 0),
+        }
+    }
+
+    /// How many bodies an entry has, as far as is known.
+    pub(crate) fn part_count(&self, index: u32) -> u16 {
+        self.parts_of(index).map_or(1, |parts| u16::try_from(parts.count()).unwrap_or(u16::MAX))
+    }
+
+    /// Bodies of an entry that are open; just the first while it is not known how many there are.
+    pub(crate) fn open_parts(&self, index: u32) -> Vec<u16> {
+        match self.parts_of(index) {
+            Some(parts) => {
+                let open = (0..).zip(parts.iter()).filter(|(_, standing)| standing.is_open());
+                open.map(|(part, _)| part).collect()
+            }
+            None if self.entry(index).is_some_and(Standing::is_open) => vec![0],
+            None => Vec::new(),
+        }
+    }
+
     /// Parts that have ended or have a row of their own.
     #[cfg(test)]
     pub(crate) fn settled_parts(&self, index: u32) -> Vec<u16> {

@@ -2,58 +2,34 @@
 
 use crate::catalog;
 use crate::change::PreparedChange;
+use crate::history::{Desks, Historian, QUESTIONS_MAX};
 use crate::ingest::PreparedEvent;
 use crate::ledger::DamageCount;
 use crate::number_set::NumberSet;
 use crate::open;
 use crate::options::{OpenError, StoreOptions};
 use crate::reader::{ReadRequest, Reader, Recent};
-use crate::record::attempt::{self, StoredAttempt};
-use crate::record::dead::DeadRow;
 use crate::record::route;
 use crate::seal::{KeyHasher, Sealer};
 use crate::shared::Shared;
 use crate::space::Space;
-use crate::tables::{self, StoreEnv, Tables, attempts_key, key_no, no_key, timed_key, timed_parts};
+use crate::tables::{self, StoreEnv, Tables, key_no, no_key, timed_parts};
 use crate::writer::{COMMANDS_MAX, Command, READS_MAX, Writer};
-use fanfare_core::delivery::{DeliveryKey, Owed, Progress};
-use fanfare_core::outcome::FailureClass;
+use fanfare_core::delivery::{DeliveryKey, Owed};
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, IngestEvent, IngestReceipt, Page, PageRequest, SendFuture, SettleBatch,
     Store, StoreError, StoreStats, WaitingKeys,
 };
 use fanfare_core::webhook::Webhook;
-use fanfare_core::{ChannelNo, EventId, Secret, Seq, WebhookNo};
+use fanfare_core::{ChannelNo, Secret, WebhookNo};
 use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::File;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-
-/// A dead letter as kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredDeadLetter {
-    /// Which delivery of the webhook.
-    pub key: DeliveryKey,
-    /// When it was given up, Unix ms.
-    pub ended_ms: u64,
-    /// The webhook's place in the event's list.
-    pub index: u32,
-    /// How many bodies the event had for the webhook.
-    pub part_count: u16,
-    /// Where it stood.
-    pub progress: Progress,
-    /// Reason code.
-    pub reason: String,
-    /// Class of the last attempt, when it was recorded.
-    pub failure: Option<FailureClass>,
-    /// Status of the last answer, when there was one.
-    pub status: Option<u16>,
-    /// The event's id; `None` when its record was too damaged to tell.
-    pub event_id: Option<EventId>,
-}
 
 /// The embedded store. Dropping it closes it; [`Store::close`] does so with an answer.
 pub struct LmdbStore {
@@ -86,7 +62,7 @@ fn other(error: heed::Error) -> StoreError {
 }
 
 impl LmdbStore {
-    /// Opens a directory, making it when it is missing, recovers what was owed, and starts the two threads.
+    /// Opens a directory, making it when it is missing, recovers what was owed, and starts its threads.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -97,9 +73,21 @@ impl LmdbStore {
         let (commands, queued) = sync_channel(COMMANDS_MAX);
         let (reads, read_requests) = sync_channel(READS_MAX);
         let damage: DamageCount = shared.damage.clone();
+        let (quick, quick_questions) = sync_channel(QUESTIONS_MAX);
+        let (slow, slow_questions) = sync_channel(QUESTIONS_MAX);
+        let historian = || Historian {
+            env: env.clone(),
+            tables,
+            damage: damage.clone(),
+            commands: commands.clone(),
+            reported: RefCell::default(),
+        };
+        let (lists, looks) = (historian(), historian());
         let reader =
             Reader { env: env.clone(), tables, damage, fixes: commands.clone(), recent: Recent::default() };
         let reading = spawn("fanfare-store-read", move || reader.run(&read_requests))?;
+        let listing = spawn("fanfare-store-list", move || lists.run(&quick_questions))?;
+        let looking = spawn("fanfare-store-find", move || looks.run(&slow_questions))?;
         let space =
             Space::new(&options.dir, map_bytes as u64, options.disk_bytes_max, options.disk_reserve_bytes);
         let writer = Writer {
@@ -107,14 +95,16 @@ impl LmdbStore {
             ledger,
             commands: queued,
             reads,
+            desks: Desks { quick, slow },
             shared: Arc::clone(&shared),
             clock: options.clock,
             space,
             used_bytes,
             held: Vec::new(),
+            redrives: VecDeque::new(),
         };
         let writing = spawn("fanfare-store-write", move || writer.run())?;
-        let threads = Mutex::new(vec![writing, reading]);
+        let threads = Mutex::new(vec![writing, reading, listing, looking]);
         Ok(Arc::new(LmdbStore { commands, shared, sealer, hasher, tables, env, threads, _lock: lock }))
     }
 
@@ -123,7 +113,7 @@ impl LmdbStore {
     }
 
     /// Queues a command now, so that callers' order is kept, and gives a future of its answer.
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
     ) -> SendFuture<Result<T, StoreError>> {
@@ -150,88 +140,6 @@ impl LmdbStore {
                 Box::pin(std::future::ready(Err(error)))
             }
         }
-    }
-
-    /// Attempts of one webhook recorded in hours `from_hour..=to_hour` (Unix hours), oldest first; at most `count_max`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn attempts(
-        &self,
-        webhook: WebhookNo,
-        from_hour: u32,
-        to_hour: u32,
-        count_max: usize,
-    ) -> Result<Vec<StoredAttempt>, StoreError> {
-        let txn = self.env.read_txn().map_err(other)?;
-        let mut found = Vec::new();
-        let mut hour = from_hour;
-        while hour <= to_hour && found.len() < count_max {
-            let (from, to) =
-                (attempts_key(hour, webhook.0, 0, 0), attempts_key(hour, webhook.0, u64::MAX, u16::MAX));
-            for row in self
-                .tables
-                .attempts
-                .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))
-                .map_err(other)?
-            {
-                let (key, row) = row.map_err(other)?;
-                match attempt::decode(key, row) {
-                    Ok(attempts) => found.extend(attempts),
-                    Err(damaged) => self.shared.damage.report(damaged, u64::from(hour)),
-                }
-            }
-            // The next hour that has any rows at all, so that a wide range costs no seek per empty hour.
-            let Some(next) = hour.checked_add(1) else { break };
-            let next_row = self.tables.attempts.get_greater_than_or_equal_to(&txn, &next.to_be_bytes());
-            match next_row.map_err(other)? {
-                Some((key, _)) => hour = key_no(key),
-                None => break,
-            }
-        }
-        found.truncate(count_max);
-        Ok(found)
-    }
-
-    /// Dead letters of one webhook, oldest first; at most `count_max`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn dead_letters(
-        &self,
-        webhook: WebhookNo,
-        count_max: usize,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let txn = self.env.read_txn().map_err(other)?;
-        let (from, to) = (timed_key(webhook.0, 0, 0, 0), timed_key(webhook.0, u64::MAX, u64::MAX, u16::MAX));
-        let mut found = Vec::new();
-        for row in self
-            .tables
-            .dead
-            .range(&txn, &(Bound::Included(from.as_slice()), Bound::Included(to.as_slice())))
-            .map_err(other)?
-            .take(count_max)
-        {
-            let (key, row) = row.map_err(other)?;
-            let (ended_ms, seq, part) = timed_parts(key);
-            match DeadRow::decode(key, row) {
-                Ok(DeadRow { index, part_count, progress, failure, status, event_id, reason }) => {
-                    found.push(StoredDeadLetter {
-                        key: DeliveryKey { seq: Seq(seq), part },
-                        ended_ms,
-                        index,
-                        part_count,
-                        progress,
-                        reason,
-                        failure,
-                        status,
-                        event_id,
-                    });
-                }
-                Err(damaged) => self.shared.damage.report(damaged, seq),
-            }
-        }
-        Ok(found)
     }
 
     /// Rows of each table, for operators and tests.

@@ -147,6 +147,11 @@ pub(crate) fn timed_parts(key: &[u8]) -> (u64, u64, u16) {
     )
 }
 
+/// Commit and number of a row of attempts.
+pub(crate) fn attempts_parts(key: &[u8]) -> (u64, u16) {
+    (u64::from_be_bytes(field(key, 8)), u16::from_be_bytes(field(key, 16)))
+}
+
 /// The webhooks that have rows in a table keyed by webhook first, with the key of each one's first row: one seek per
 /// webhook, however many rows it has.
 pub(crate) fn first_rows(
@@ -182,5 +187,6 @@ mod tests {
         assert_eq!(timed_parts(&keys[1]), (300, 1, 1));
         assert_eq!(key_no(&keys[3]), 2);
         assert_eq!(parked_seq(&parked_key(5, 77)), 77);
+        assert_eq!(attempts_parts(&attempts_key(1, 2, 3, 4)), (3, 4));
     }
 }

@@ -3,10 +3,12 @@
 //! Order: commands are applied as they were queued. Reads go to the reader after the commit of what came before them.
 
 use crate::change::PreparedChange;
+use crate::history::{Desks, Question};
 use crate::ingest::PreparedEvent;
 use crate::ledger::{Group, Ledger};
 use crate::reader::ReadRequest;
 use crate::record::chunk::{self, Listed};
+use crate::redrive::{Redrive, Redriving, Reply};
 use crate::settle::DamagedDelivery;
 use crate::shared::Shared;
 use crate::space::Space;
@@ -38,13 +40,13 @@ const FULL_RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Numbers reserved ahead in the state row.
 const NUMBERS_AHEAD: u32 = 1000;
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
 /// What the writer is asked to do.
 pub(crate) enum Command {
     Ingest { events: Vec<PreparedEvent>, bytes: usize, reply: Reply<IngestReceipt> },
     Settle(SettleBatch),
     Read(ReadRequest),
+    Ask(Question),
+    Redrive(Redrive),
     ParkAll(WebhookNo, Reply<()>),
     Change(Vec<PreparedChange>, Reply<()>),
     Fix(Fix),
@@ -64,6 +66,7 @@ enum Answer {
     Ingest(Reply<IngestReceipt>, Result<IngestReceipt, StoreError>),
     Done(Reply<()>, Result<(), StoreError>),
     Read(ReadRequest),
+    Ask(Question),
 }
 
 impl Answer {
@@ -75,6 +78,7 @@ impl Answer {
             Answer::Done(reply, Ok(())) => drop(reply.send(Err(error))),
             Answer::Done(reply, refused) => drop(reply.send(refused)),
             Answer::Read(request) => request.refuse(error),
+            Answer::Ask(question) => question.refuse(error),
         }
     }
 }
@@ -111,9 +115,12 @@ impl Batch {
             Command::Settle(batch) => {
                 self.settlements += batch.settlements.len() + batch.dropped_chunks.len()
             }
-            Command::Read(_) | Command::ParkAll(..) | Command::Change(..) | Command::Fix(_) => {
-                self.is_urgent = true
-            }
+            Command::Read(_)
+            | Command::Ask(_)
+            | Command::Redrive(_)
+            | Command::ParkAll(..)
+            | Command::Change(..)
+            | Command::Fix(_) => self.is_urgent = true,
             Command::Close(_) => {}
         }
         match command {
@@ -136,6 +143,7 @@ pub(crate) struct Writer {
     pub(crate) ledger: Ledger,
     pub(crate) commands: Receiver<Command>,
     pub(crate) reads: SyncSender<ReadRequest>,
+    pub(crate) desks: Desks,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) space: Space,
@@ -143,9 +151,16 @@ pub(crate) struct Writer {
     pub(crate) used_bytes: u64,
     /// Settlements that found no room yet.
     pub(crate) held: Vec<SettleBatch>,
+    /// Redrives under way: a slice of the first in each transaction.
+    pub(crate) redrives: VecDeque<Redrive>,
 }
 
 impl Writer {
+    /// Whether there is something to do although nothing arrives.
+    fn has_slices(&self) -> bool {
+        self.shared.poison().is_none() && (self.ledger.has_reaping() || !self.redrives.is_empty())
+    }
+
     /// Serves until it is told to close.
     pub(crate) fn run(self) {
         /// Tells even when the thread ends by a panic.
@@ -189,7 +204,7 @@ impl Writer {
     fn wait(&self, batch: &mut Batch) -> bool {
         let first = if !self.held.is_empty() {
             self.commands.recv_timeout(FULL_RETRY_WAIT)
-        } else if self.ledger.has_reaping() && self.shared.poison().is_none() {
+        } else if self.has_slices() {
             match self.commands.try_recv() {
                 Ok(command) => Ok(command),
                 Err(TryRecvError::Empty) => Err(RecvTimeoutError::Timeout),
@@ -209,7 +224,7 @@ impl Writer {
     /// Takes what else has arrived; settlements alone wait a little for company.
     fn collect(&self, batch: &mut Batch) {
         let started_ns = self.clock.now().mono_ns;
-        let can_wait = self.held.is_empty() && !self.ledger.has_reaping();
+        let can_wait = self.held.is_empty() && !self.has_slices();
         while !batch.is_full() {
             match self.commands.try_recv() {
                 Ok(command) => batch.push(command, &self.shared),
@@ -241,11 +256,13 @@ impl Writer {
 
     /// A batch that finds no room is given up and its settlements are tried alone.
     fn try_commit(&mut self, mut commands: VecDeque<Command>, is_closing: bool) {
-        let has_only_reads = commands.iter().all(|command| matches!(command, Command::Read(_)));
-        if has_only_reads && self.held.is_empty() && !self.ledger.has_reaping() && !is_closing {
+        let is_read = |command: &Command| matches!(command, Command::Read(_) | Command::Ask(_));
+        if commands.iter().all(is_read) && self.held.is_empty() && !self.has_slices() && !is_closing {
             for command in commands {
-                if let Command::Read(request) = command {
-                    self.forward(request);
+                match command {
+                    Command::Read(request) => self.forward(request),
+                    Command::Ask(question) => self.desks.forward(question),
+                    _ => {}
                 }
             }
             return;
@@ -260,6 +277,10 @@ impl Writer {
                 tracing::warn!(reason = text, "no room for a commit");
                 for answer in answers {
                     answer.refuse(StoreError::Full(text.clone()));
+                }
+                // What it put back before stays put back.
+                for redrive in self.redrives.drain(..) {
+                    drop(redrive.reply.send(Err(StoreError::Full(text.clone()))));
                 }
                 for command in commands {
                     match command {
@@ -343,6 +364,8 @@ impl Writer {
                     }
                 }
                 Command::Read(request) => answers.push(Answer::Read(request)),
+                Command::Ask(question) => answers.push(Answer::Ask(question)),
+                Command::Redrive(redrive) => self.redrives.push_back(redrive),
                 Command::ParkAll(webhook, reply) => {
                     answers.push(Answer::Done(reply, Ok(())));
                     let mut webhooks = vec![webhook.0];
@@ -376,13 +399,32 @@ impl Writer {
             }
         }
         ledger.reap(&mut txn, &mut group)?;
+        let redriven = match self.redrives.front() {
+            Some(redrive) => Some(ledger.redrive(&mut txn, &mut group, redrive.state)?),
+            None => None,
+        };
         let ahead = if is_closing { 0 } else { NUMBERS_AHEAD };
         self.shared.reserve_numbers(&mut ledger.state, ahead);
         ledger.flush(&mut txn, &mut group)?;
         let used_bytes = ledger.tables.used_bytes(&txn)?;
         txn.commit()?;
         self.used_bytes = used_bytes;
+        if let Some(state) = redriven {
+            self.note_redriven(state);
+        }
         Ok(())
+    }
+
+    /// Takes in what a committed slice of the first redrive came to.
+    fn note_redriven(&mut self, state: Redriving) {
+        if !state.is_done {
+            if let Some(redrive) = self.redrives.front_mut() {
+                redrive.state = state;
+            }
+        } else if let Some(redrive) = self.redrives.pop_front() {
+            // A caller that no longer waits needs no answer.
+            drop(redrive.reply.send(Ok(state.sum)));
+        }
     }
 
     fn classify(&self, error: &heed::Error) -> Failure {
@@ -413,6 +455,7 @@ impl Writer {
                 Answer::Ingest(reply, refused) => drop(reply.send(refused)),
                 Answer::Done(reply, done) => drop(reply.send(done)),
                 Answer::Read(request) => self.forward(request),
+                Answer::Ask(question) => self.desks.forward(question),
             }
         }
     }
@@ -435,6 +478,9 @@ impl Writer {
             answer.refuse(StoreError::Poisoned(text.clone()));
         }
         self.held.clear();
+        for redrive in self.redrives.drain(..) {
+            drop(redrive.reply.send(Err(StoreError::Poisoned(text.clone()))));
+        }
         self.refuse_all(commands);
     }
 
@@ -451,6 +497,8 @@ fn refuse(command: Command, error: &StoreError) {
     match command {
         Command::Ingest { reply, .. } => drop(reply.send(Err(error.clone()))),
         Command::Read(request) => request.refuse(error.clone()),
+        Command::Ask(question) => question.refuse(error.clone()),
+        Command::Redrive(redrive) => drop(redrive.reply.send(Err(error.clone()))),
         Command::ParkAll(_, reply) | Command::Change(_, reply) => drop(reply.send(Err(error.clone()))),
         Command::Settle(_) | Command::Fix(_) | Command::Close(_) => {}
     }

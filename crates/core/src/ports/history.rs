@@ -71,7 +71,8 @@ pub struct DeliveryView {
 ///
 /// The order is stable: what is owed first (retries by when they are due, then what was not attempted yet, newest
 /// event first), then dead ones, then delivered and skipped ones, the latest end first. A delivery that ends while a
-/// list is being read may be seen twice, never not at all.
+/// list is being read may be seen twice, never not at all; one that fails and waits again, or is put back, moves to the
+/// front and may be missed by that reading. One put back after it was delivered is listed with each of its ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryPage {
     /// In order; may be fewer than asked for although more follow, when much had to be passed over.

@@ -3,8 +3,8 @@
 //! ```text
 //! key    = hour u32 (Unix hours), webhook u32, commit u64, n u16
 //! body   = item × m, at most 64 KiB
-//! item   = item_bytes u32, seq u64, part u16, ending u8, at u64, event id text, reason text, has_attempt u8,
-//!          [attempt_number u32, started u64, duration u32, status u16 (0: none), failure u8 (255: none),
+//! item   = item_bytes u32, seq u64, part u16, ending u8, kind u8, accepted u64, at u64, event id text, reason text,
+//!          has_attempt u8, [attempt_number u32, started u64, duration u32, status u16 (0: none), failure u8 (255: none),
 //!           snippet_bytes u16, snippet, has_detail u8, detail text]
 //! ending = 0 delivered, 1 retry, 2 dead, 3 skipped, 4 dropped
 //! ```
@@ -13,6 +13,8 @@ use super::frame::{self, Damaged, Put, Reader};
 use super::retry::{put_failure, read_failure};
 use bytes::Bytes;
 use fanfare_core::delivery::{AttemptRecord, DeliveryKey, Ending, Settlement};
+use fanfare_core::event::EventKind;
+use fanfare_core::outcome::FailureClass;
 use fanfare_core::{EventId, Seq};
 
 const VERSION: u8 = 1;
@@ -20,27 +22,65 @@ const WHAT: &str = "attempt";
 /// A row is closed when it reaches this.
 pub(crate) const ROW_BYTES_MAX: usize = 64 * 1024;
 
-/// One recorded attempt, or a delivery that ended without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAttempt {
+/// One recorded attempt, or a delivery that ended without one, as it stands in its row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'r> {
     /// Which delivery of the webhook.
-    pub key: DeliveryKey,
-    /// The event's id.
-    pub event_id: EventId,
-    /// When it was settled, Unix ms.
-    pub at_ms: u64,
+    pub(crate) key: DeliveryKey,
     /// What became of the delivery.
-    pub ended: Ended,
+    pub(crate) ended: Ended,
+    /// The event's kind.
+    pub(crate) kind: EventKind,
+    /// When the event was accepted, Unix ms.
+    pub(crate) accepted_ms: u64,
+    /// When it was settled, Unix ms.
+    pub(crate) at_ms: u64,
+    /// The event's id.
+    pub(crate) event_id: &'r str,
     /// Reason code of a dead or skipped delivery, else empty.
-    pub reason: String,
+    pub(crate) reason: &'r str,
     /// The request made; `None` for an end without one.
-    pub attempt: Option<AttemptRecord>,
+    pub(crate) attempt: Option<Request<'r>>,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'r> {
+    pub(crate) attempt_number: u32,
+    started_ms: u64,
+    duration_ms: u32,
+    pub(crate) status: Option<u16>,
+    pub(crate) failure: Option<FailureClass>,
+    snippet: &'r [u8],
+    detail: Option<&'r str>,
+}
+
+impl Request<'_> {
+    /// As core has it.
+    pub(crate) fn to_record(self) -> AttemptRecord {
+        AttemptRecord {
+            attempt_number: self.attempt_number,
+            started_ms: self.started_ms,
+            duration_ms: self.duration_ms,
+            status: self.status,
+            failure: self.failure,
+            snippet: Bytes::copy_from_slice(self.snippet),
+            detail: self.detail.map(str::to_owned),
+        }
+    }
+}
+
+impl Item<'_> {
+    /// The event's id.
+    pub(crate) fn event_id(&self) -> Option<EventId> {
+        EventId::parse(self.event_id).ok()
+    }
 }
 
 /// What became of a delivery after a recorded attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// Success.
     Delivered = 0,
     /// To be attempted again.
@@ -80,6 +120,8 @@ pub(crate) fn push(row: &mut Vec<u8>, settlement: &Settlement) {
         Ending::Dropped => (Ended::Dropped, ""),
     };
     row.put_u8(ended as u8);
+    row.put_u8(settlement.kind as u8);
+    row.put_u64(settlement.accepted_ms);
     row.put_u64(settlement.at_ms);
     row.put_text(settlement.event_id.as_str());
     row.put_text(reason);
@@ -107,16 +149,15 @@ pub(crate) fn finish(row: &mut [u8], key: &[u8; 18]) {
     frame::finish(row, key);
 }
 
-fn read_item(item: &mut Reader<'_>) -> Result<StoredAttempt, Damaged> {
-    let seq = Seq(item.u64()?);
-    let part = item.u16()?;
+fn read_item<'r>(item: &mut Reader<'r>) -> Result<Item<'r>, Damaged> {
+    let key = DeliveryKey { seq: Seq(item.u64()?), part: item.u16()? };
     let ended = Ended::from_number(item.u8()?).ok_or(Damaged(WHAT))?;
-    let at_ms = item.u64()?;
-    let event_id = EventId::parse(item.text()?).map_err(|_| Damaged(WHAT))?;
-    let reason = item.text()?.to_owned();
+    let kind = EventKind::from_number(item.u8()?).ok_or(Damaged(WHAT))?;
+    let (accepted_ms, at_ms) = (item.u64()?, item.u64()?);
+    let (event_id, reason) = (item.text()?, item.text()?);
     let attempt = match item.u8()? {
         0 => None,
-        _ => Some(AttemptRecord {
+        _ => Some(Request {
             attempt_number: item.u32()?,
             started_ms: item.u64()?,
             duration_ms: item.u32()?,
@@ -124,27 +165,26 @@ fn read_item(item: &mut Reader<'_>) -> Result<StoredAttempt, Damaged> {
             failure: read_failure(item)?,
             snippet: {
                 let count = usize::from(item.u16()?);
-                Bytes::copy_from_slice(item.bytes(count)?)
+                item.bytes(count)?
             },
             detail: {
                 let has_detail = item.u8()? != 0;
-                let text = item.text()?;
-                has_detail.then(|| text.to_owned())
+                Some(item.text()?).filter(|_| has_detail)
             },
         }),
     };
-    Ok(StoredAttempt { key: DeliveryKey { seq, part }, event_id, at_ms, ended, reason, attempt })
+    Ok(Item { key, ended, kind, accepted_ms, at_ms, event_id, reason, attempt })
 }
 
-/// Reads a row.
-pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Vec<StoredAttempt>, Damaged> {
+/// Reads a row: its items in the order they were recorded.
+pub(crate) fn items<'r>(key: &[u8], row: &'r [u8]) -> Result<Vec<Item<'r>>, Damaged> {
     let mut body = frame::open(row, key, VERSION, WHAT)?;
-    let mut attempts = Vec::new();
+    let mut items = Vec::new();
     while !body.is_empty() {
         body.u32()?;
-        attempts.push(read_item(&mut body)?);
+        items.push(read_item(&mut body)?);
     }
-    Ok(attempts)
+    Ok(items)
 }
 
 #[cfg(test)]
@@ -152,8 +192,6 @@ mod tests {
     use super::*;
     use fanfare_core::WebhookNo;
     use fanfare_core::delivery::{Origin, Progress};
-    use fanfare_core::event::EventKind;
-    use fanfare_core::outcome::FailureClass;
 
     fn settlement(ending: Ending, attempt: Option<AttemptRecord>) -> Settlement {
         Settlement {
@@ -161,7 +199,7 @@ mod tests {
             seq: Seq(7),
             event_id: EventId::parse("E").unwrap(),
             kind: EventKind::Block,
-            accepted_ms: 1,
+            accepted_ms: 44,
             key: None,
             index: 0,
             part: 2,
@@ -199,8 +237,8 @@ mod tests {
             push(&mut row, settlement);
         }
         finish(&mut row, &key);
-        let back = decode(&key, &row).unwrap();
-        let kinds: Vec<_> = back.iter().map(|item| (item.ended, item.reason.as_str())).collect();
+        let back = items(&key, &row).unwrap();
+        let kinds: Vec<_> = back.iter().map(|item| (item.ended, item.reason)).collect();
         assert_eq!(
             kinds,
             [
@@ -212,9 +250,11 @@ mod tests {
             ]
         );
         for (item, settlement) in back.iter().zip(&all) {
-            assert_eq!(item.attempt, settlement.attempt);
-            assert_eq!((item.key.seq, item.key.part, item.at_ms), (Seq(7), 2, 55));
+            assert_eq!(item.attempt.map(Request::to_record), settlement.attempt);
+            assert_eq!((item.key.seq, item.key.part), (Seq(7), 2));
+            assert_eq!((item.kind, item.accepted_ms, item.at_ms), (EventKind::Block, 44, 55));
+            assert_eq!(item.event_id(), Some(settlement.event_id.clone()));
         }
-        frame::check_every_damage(&row, |row| decode(&key, row).is_ok());
+        frame::check_every_damage(&row, |row| items(&key, row).is_ok());
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn seal_header(header: &mut [u8], key: &[u8; 8]) {
 /// An event row with a good header; the envelope is checked on its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventView<'r> {
-    kind: EventKind,
+    pub(crate) kind: EventKind,
     pub(crate) accepted_at_ms: u64,
     occurred_at_ms: Option<u64>,
     payload_start: u32,
@@ -171,12 +171,31 @@ impl<'r> EventView<'r> {
         EventId::parse(self.id).ok()
     }
 
+    /// Whether this is the event's id.
+    pub(crate) fn has_id(&self, id: &EventId) -> bool {
+        self.id == id.as_str()
+    }
+
+    /// The ordering key the producer gave.
+    pub(crate) fn key(&self) -> Option<&'r str> {
+        self.key
+    }
+
+    /// Bytes of the envelope.
+    pub(crate) fn envelope_bytes(&self) -> usize {
+        self.envelope.len()
+    }
+
+    /// Whether the envelope is as it was written, so that it can be delivered.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.envelope.len() == self.envelope_bytes as usize
+            && crc32fast::hash(self.envelope) == self.envelope_crc
+    }
+
     /// The whole event, its envelope checked and copied.
     pub(crate) fn to_event(self, seq: Seq) -> Result<Event, Damaged> {
         let damaged = Damaged(WHAT);
-        if self.envelope.len() != self.envelope_bytes as usize
-            || crc32fast::hash(self.envelope) != self.envelope_crc
-        {
+        if !self.is_whole() {
             return Err(damaged);
         }
         let payload = self.payload_start as usize..self.payload_end as usize;

@@ -3,7 +3,7 @@
 //! ```text
 //! key    = webhook u32, due_ms u64, seq u64, part u16
 //! body   = index u32, part_count u16, attempt_number u32, schedule_step u16, owed_since u64, failure u8 (255: none),
-//!          has_key u8, key u64 (hash of the ordering key)
+//!          status u16 (0: none), has_key u8, key u64 (hash of the ordering key)
 //! ```
 
 use super::frame::{self, Damaged, Put, Reader};
@@ -22,17 +22,19 @@ pub(crate) struct RetryRow {
     pub(crate) progress: Progress,
     /// Why the last attempt failed, when it was recorded.
     pub(crate) failure: Option<FailureClass>,
+    /// Status of the last answer, likewise.
+    pub(crate) status: Option<u16>,
     /// Hash of the ordering key.
     pub(crate) key: Option<u64>,
 }
 
-pub(crate) fn put_progress(row: &mut Vec<u8>, progress: Progress) {
+fn put_progress(row: &mut Vec<u8>, progress: Progress) {
     row.put_u32(progress.attempt_number);
     row.put_u16(progress.schedule_step);
     row.put_u64(progress.owed_since_ms);
 }
 
-pub(crate) fn read_progress(body: &mut Reader<'_>) -> Result<Progress, Damaged> {
+fn read_progress(body: &mut Reader<'_>) -> Result<Progress, Damaged> {
     Ok(Progress { attempt_number: body.u32()?, schedule_step: body.u16()?, owed_since_ms: body.u64()? })
 }
 
@@ -65,6 +67,7 @@ impl RetryRow {
         row.put_u16(self.part_count);
         put_progress(&mut row, self.progress);
         put_failure(&mut row, self.failure);
+        row.put_u16(self.status.unwrap_or_default());
         put_key(&mut row, self.key);
         frame::finish(&mut row, key);
         row
@@ -77,6 +80,7 @@ impl RetryRow {
             part_count: body.u16()?,
             progress: read_progress(&mut body)?,
             failure: read_failure(&mut body)?,
+            status: Some(body.u16()?).filter(|status| *status != 0),
             key: read_key(&mut body)?,
         };
         body.end()?;
@@ -97,6 +101,7 @@ mod tests {
                 part_count: 3,
                 progress: Progress { attempt_number: 4, schedule_step: 3, owed_since_ms: 99 },
                 failure,
+                status: failure.map(|_| 503),
                 key: failure.map(|_| 77),
             };
             let row = retry.encode(&key);

@@ -74,16 +74,19 @@ fn writer() -> (Writer, SyncSender<Command>, tempfile::TempDir) {
     opened.ledger.live.insert(1);
     let (queue, commands) = std::sync::mpsc::sync_channel(1);
     let (reads, _) = std::sync::mpsc::sync_channel(1);
+    let (quick, _) = std::sync::mpsc::sync_channel(1);
     let writer = Writer {
         env: opened.env,
         ledger: opened.ledger,
         commands,
         reads,
+        desks: crate::history::Desks { slow: quick.clone(), quick },
         shared: Arc::new(opened.shared),
         clock: Arc::new(StillClock),
         space: Space::new(dir.path(), opened.map_bytes as u64, None, 0),
         used_bytes: opened.used_bytes,
         held: Vec::new(),
+        redrives: VecDeque::new(),
     };
     (writer, queue, dir)
 }

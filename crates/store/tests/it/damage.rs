@@ -1,9 +1,9 @@
 //! Damaged rows are set aside: what can still be told is told, what cannot becomes a dead letter, and the rest goes on.
 
 use crate::support::{START_MS, Site, event, open, retry, settlement, settlement_of, wait, webhook};
+use fanfare_core::Seq;
 use fanfare_core::delivery::{Ending, reason};
 use fanfare_core::ports::{CatalogChange, Store};
-use fanfare_core::{Seq, WebhookNo};
 use fanfare_store::OpenError;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,9 +63,9 @@ fn a_damaged_envelope_is_a_dead_letter_and_the_rest_goes_on() {
         site.ingest(["before", "spoilt", "after"].map(|id| event(id, &owed)).into());
         site.reopen_after(|dir| flip(dir, &exactly(b"of spoilt"), 4));
         assert_eq!(parked_and_fixed(&site), [Seq(1), Seq(3)]);
-        let dead = site.store().dead_letters(WebhookNo(MARKED), 10).unwrap();
+        let dead = site.dead(MARKED);
         assert_eq!(dead.len(), 1);
-        assert_eq!((dead[0].key.seq, dead[0].reason.as_str()), (Seq(2), reason::DAMAGED));
+        assert_eq!((dead[0].key.seq, dead[0].reason.as_deref()), (Seq(2), Some(reason::DAMAGED)));
         assert_eq!(dead[0].event_id.as_ref().unwrap().as_str(), "spoilt", "the header still tells");
         assert_eq!((site.backlog(), site.store().stats().dead_letters, damaged_records(&site)), (2, 1, 1));
         // It does not come back.
@@ -87,11 +87,13 @@ fn a_damaged_header_is_set_aside_and_its_deliveries_are_dead_letters() {
     assert_eq!(parked_and_fixed(&site), [Seq(1)]);
     assert!(site.due(MARKED, u64::MAX).0.is_empty());
     site.due(0, 0);
-    let dead = site.store().dead_letters(WebhookNo(MARKED), 10).unwrap();
+    let dead = site.dead(MARKED);
     let mut seqs: Vec<Seq> = dead.iter().map(|dead| dead.key.seq).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, [Seq(2), Seq(3)]);
-    assert!(dead.iter().all(|dead| dead.reason == reason::DAMAGED && dead.event_id.is_none()));
+    assert!(
+        dead.iter().all(|dead| dead.reason.as_deref() == Some(reason::DAMAGED) && dead.event_id.is_none())
+    );
     assert_eq!((site.backlog(), site.rows()["damaged"], site.rows()["events"]), (1, 2, 1));
     site.reopen();
     assert_eq!(parked_and_fixed(&site), [Seq(1)]);
@@ -155,7 +157,7 @@ fn a_damaged_retry_of_a_damaged_event_is_a_dead_letter() {
     });
     assert!(site.due(MARKED, u64::MAX).0.is_empty());
     site.due(0, 0);
-    assert_eq!(site.store().dead_letters(WebhookNo(MARKED), 10).unwrap().len(), 1);
+    assert_eq!(site.dead(MARKED).len(), 1);
     assert_eq!(site.backlog(), 0);
 }
 

@@ -1,7 +1,7 @@
 //! Damage of single rows, table by table: the row is counted and left out or told as a dead letter, and nothing else
 //! suffers. What damage does to a backlog is in `damage`.
 
-use crate::support::{ManualClock, Rows, Site, dead, edit, event, open, settlement, webhook};
+use crate::support::{ManualClock, Rows, START_MS, Site, dead, edit, event, open, settlement, webhook};
 use fanfare_core::delivery::reason;
 use fanfare_core::ports::{CatalogEntry, IngestEvent, IngestVerdict, Store, StoreError};
 use fanfare_core::{Seq, WebhookNo};
@@ -35,9 +35,11 @@ fn a_header_damaged_in_the_tail_becomes_a_dead_letter_of_each_webhook_that_waite
         assert_eq!(site.parked_seqs(no), [Seq(1), Seq(2), Seq(4), Seq(5)]);
         // A read waits for what reading settled before it.
         site.due(0, 0);
-        let dead = site.store().dead_letters(WebhookNo(no), 10).unwrap();
+        let dead = site.dead(no);
         assert_eq!(dead.len(), deaths, "webhook {no}");
-        assert!(dead.iter().all(|dead| (dead.key.seq, dead.reason.as_str()) == (Seq(3), reason::DAMAGED)));
+        assert!(
+            dead.iter().all(|dead| (dead.key.seq, dead.reason.as_deref()) == (Seq(3), Some(reason::DAMAGED)))
+        );
     }
     assert_eq!(
         (site.rows().get("damaged"), site.rows().get("events"), site.backlog()),
@@ -61,13 +63,36 @@ fn a_header_that_cannot_even_be_guessed_is_kept_as_found() {
 }
 
 #[test]
-fn a_damaged_dead_letter_is_left_out_of_lists() {
+fn a_damaged_dead_letter_tells_what_its_key_and_its_event_do_and_is_put_back() {
     let mut site = Site::new(1);
     site.ingest(vec![event("a", &[(1, true)]), event("b", &[(1, true)])]);
     site.settle((1..=2).map(|seq| settlement(1, Seq(seq), 0, dead())).collect());
     site.reopen_after(|dir| damage(dir, "dead", 0, |_| 9));
-    assert_eq!(site.store().dead_letters(WebhookNo(1), 9).unwrap().len(), 1);
-    assert_eq!(site.store().stats().damaged_records, 1);
+    for _ in 0..2 {
+        let letters = site.dead(1);
+        let told: Vec<_> = letters.iter().map(|dead| (dead.key.seq.0, dead.reason.as_deref())).collect();
+        assert_eq!(told, [(2, Some("exhausted")), (1, Some(reason::DAMAGED))]);
+        assert_eq!((letters[1].event_id.as_ref().unwrap().as_str(), letters[1].attempt_count), ("a", 0));
+        assert_eq!(site.store().stats().damaged_records, 1, "reported once");
+    }
+    assert_eq!(site.redrive_one(1, "a", 0, START_MS + 9).count, 1);
+    let (due, _) = site.due(1, u64::MAX);
+    assert_eq!((due[0].event.seq, due[0].index, due[0].progress.attempt_number), (Seq(1), 0, 1));
+}
+
+#[test]
+fn a_damaged_row_of_attempts_is_left_out_and_reported_once() {
+    let mut site = Site::new(1);
+    let skip =
+        |seq| settlement(1, Seq(seq), 0, fanfare_core::delivery::Ending::Skipped { reason: "r".into() });
+    site.ingest(vec![event("a", &[(1, true)]), event("b", &[(1, true)])]);
+    site.settle(vec![skip(1)]);
+    site.settle(vec![skip(2)]);
+    site.reopen_after(|dir| damage(dir, "attempts", 0, |_| 20));
+    for _ in 0..2 {
+        let seqs: Vec<u64> = site.list(1, Default::default(), 9).iter().map(|item| item.key.seq.0).collect();
+        assert_eq!((seqs, site.store().stats().damaged_records), (vec![2], 1));
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ use fanfare_core::delivery::{AttemptRecord, Ending, Origin, Settlement};
 use fanfare_core::outcome::FailureClass;
 use fanfare_core::ports::{Store, StoreError};
 use fanfare_core::{Seq, WebhookNo};
-use fanfare_store::Ended;
 use std::collections::BTreeMap;
 
 fn rows(expected: &[(&'static str, u64)]) -> BTreeMap<&'static str, u64> {
@@ -147,15 +146,13 @@ fn a_dead_letter_keeps_its_event_and_is_no_longer_owed() {
     assert_eq!(site.rows(), rows(&[("events", 1), ("progress", 1), ("dead", 1), ("attempts", 1)]));
     let stats = site.store().stats();
     assert_eq!((stats.backlog_deliveries, stats.dead_letters), (0, 1));
-    let letters = site.store().dead_letters(WebhookNo(1), 10).unwrap();
+    let letters = site.dead(1);
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].key.seq, letters[0].reason.as_str()), (seq, "exhausted"));
-    assert_eq!((letters[0].status, letters[0].failure), (Some(500), Some(FailureClass::Status)));
-    let hour = u32::try_from(START_MS / 3_600_000).unwrap();
-    let attempts = site.store().attempts(WebhookNo(1), 0, u32::MAX, 10).unwrap();
-    assert_eq!(attempts.len(), 1);
-    assert_eq!((attempts[0].ended, attempts[0].attempt.as_ref()), (Ended::Dead, Some(&attempt)));
-    assert!(site.store().attempts(WebhookNo(1), hour + 1, u32::MAX, 10).unwrap().is_empty());
+    assert_eq!((letters[0].key.seq, letters[0].reason.as_deref()), (seq, Some("exhausted")));
+    assert_eq!((letters[0].last_status, letters[0].last_failure), (Some(500), Some(FailureClass::Status)));
+    assert_eq!((letters[0].attempt_count, letters[0].accepted_ms), (12, START_MS));
+    let detail = site.find(1, "E", 0).unwrap();
+    assert_eq!((&detail.delivery, detail.attempts.as_slice()), (&letters[0], &[attempt][..]));
 }
 
 #[test]

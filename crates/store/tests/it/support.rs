@@ -1,8 +1,12 @@
 //! A store on a directory of its own, with a clock that stands still, and short ways to say what happens to it.
 
 use bytes::Bytes;
-use fanfare_core::delivery::{Ending, Origin, Owed, Progress, Settlement};
+use fanfare_core::delivery::{DeliveryStatus, Ending, Origin, Owed, Progress, Settlement};
 use fanfare_core::event::{Event, EventKind, Subscription};
+use fanfare_core::ports::history::{
+    DeliveryDetail, DeliveryFilter, DeliveryPage, DeliveryView, History, ListRequest, RedriveRequest,
+    Redriven,
+};
 use fanfare_core::ports::{
     CatalogChange, Clock, DueRetries, IngestEvent, IngestReceipt, IngestVerdict, Page, PageRequest,
     SettleBatch, Store, StoreError,
@@ -284,6 +288,59 @@ impl Site {
 
     pub(crate) fn due(&self, webhook: u32, until_ms: u64) -> DueRetries {
         wait(self.store().due(WebhookNo(webhook), until_ms, usize::MAX)).unwrap()
+    }
+
+    /// One page of a list.
+    pub(crate) fn list_page(
+        &self,
+        webhook: u32,
+        filter: DeliveryFilter,
+        cursor: Vec<u8>,
+        count_max: usize,
+    ) -> Result<DeliveryPage, StoreError> {
+        let request = ListRequest { webhook: WebhookNo(webhook), filter, cursor, count_max };
+        wait(self.store().list(request))
+    }
+
+    /// A whole list, read in pages of so many.
+    pub(crate) fn list(&self, webhook: u32, filter: DeliveryFilter, count_max: usize) -> Vec<DeliveryView> {
+        let (mut all, mut cursor) = (Vec::new(), Vec::new());
+        for _ in 0..100_000 {
+            let page = self.list_page(webhook, filter, cursor, count_max).unwrap();
+            assert!(page.items.len() <= count_max, "{} of {count_max}", page.items.len());
+            all.extend(page.items);
+            match page.next {
+                Some(next) => cursor = next,
+                None => return all,
+            }
+        }
+        panic!("a list without an end");
+    }
+
+    /// Dead letters, latest first.
+    pub(crate) fn dead(&self, webhook: u32) -> Vec<DeliveryView> {
+        let filter = DeliveryFilter { status: Some(DeliveryStatus::Dead), ..Default::default() };
+        self.list(webhook, filter, 100)
+    }
+
+    pub(crate) fn find(&self, webhook: u32, event_id: &str, part: u16) -> Option<DeliveryDetail> {
+        let event_id = EventId::parse(event_id).unwrap();
+        wait(self.store().find(WebhookNo(webhook), event_id, part)).unwrap()
+    }
+
+    /// Puts back what fits, due at `now_ms`.
+    pub(crate) fn redrive(&self, webhook: u32, request: RedriveRequest, now_ms: u64) -> Redriven {
+        wait(self.store().redrive(WebhookNo(webhook), request, now_ms)).unwrap()
+    }
+
+    pub(crate) fn redrive_one(&self, webhook: u32, event_id: &str, part: u16, now_ms: u64) -> Redriven {
+        let event_id = EventId::parse(event_id).unwrap();
+        self.redrive(webhook, RedriveRequest::One { event_id, part }, now_ms)
+    }
+
+    pub(crate) fn redrive_dead(&self, webhook: u32, now_ms: u64) -> Redriven {
+        let filter = DeliveryFilter { status: Some(DeliveryStatus::Dead), ..Default::default() };
+        self.redrive(webhook, RedriveRequest::Many(filter), now_ms)
     }
 
     /// Rows of the tables that hold deliveries, where there are any.
