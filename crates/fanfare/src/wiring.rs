@@ -62,8 +62,8 @@ impl Node {
 
         let engine = Engine::start(EngineOptions {
             clock,
+            history: Arc::clone(&store) as _,
             store,
-            history: Arc::new(fanfare_core::ports::history::NoHistory),
             samples: crate::demo::SAMPLES,
             transport: Arc::new(transport),
             formatter: Arc::new(NoFormats),

@@ -152,30 +152,3 @@ pub trait History: Send + Sync {
     /// What a webhook is owed. Counts `count_max` deliveries at most.
     fn backlog(&self, webhook: WebhookNo, count_max: u64) -> SendFuture<Result<Backlog, StoreError>>;
 }
-
-/// A history that knows of nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoHistory;
-
-impl History for NoHistory {
-    fn list(&self, _: ListRequest) -> SendFuture<Result<DeliveryPage, StoreError>> {
-        Box::pin(async { Ok(DeliveryPage::default()) })
-    }
-
-    fn find(
-        &self,
-        _: WebhookNo,
-        _: EventId,
-        _: u16,
-    ) -> SendFuture<Result<Option<DeliveryDetail>, StoreError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn redrive(&self, _: WebhookNo, _: RedriveRequest, _: u64) -> SendFuture<Result<Redriven, StoreError>> {
-        Box::pin(async { Ok(Redriven::default()) })
-    }
-
-    fn backlog(&self, _: WebhookNo, _: u64) -> SendFuture<Result<Backlog, StoreError>> {
-        Box::pin(async { Ok(Backlog::default()) })
-    }
-}
