@@ -7,7 +7,7 @@ use crate::request::{ConstantHeaders, Template};
 use crate::resolve::{Resolve, without_lookup};
 use crate::socket::{Meter, Socket, Stream};
 use crate::tls::Tls;
-use crate::url::check_url;
+use crate::url::{check_url, host_of};
 use fanfare_core::outcome::{AttemptReport, FailureClass};
 use fanfare_core::ports::{Clock, Connection, Destination, LocalFuture, Receiver, Transport};
 use fanfare_core::webhook::Protocol;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use url::{Host, Position, Url};
+use url::{Position, Url};
 
 /// Addresses of one name that are tried. All of its addresses are checked.
 const ADDRESSES_MAX: usize = 16;
@@ -129,12 +129,7 @@ struct Target {
 
 impl Target {
     fn parse(url: &Url) -> Result<Self, String> {
-        let host: Box<str> = match url.host() {
-            Some(Host::Domain(name)) => name.into(),
-            Some(Host::Ipv4(address)) => address.to_string().into(),
-            Some(Host::Ipv6(address)) => address.to_string().into(),
-            None => return Err("url has no host".to_owned()),
-        };
+        let host = host_of(url).ok_or("url has no host")?;
         let port = url.port_or_known_default().ok_or("url has no port")?;
         let authority = Authority::try_from(&url[Position::BeforeHost..Position::AfterPort])
             .map_err(|_| "host of the url cannot be sent")?;

@@ -2,11 +2,18 @@
 //! its network may reach (server-side request forgery).
 //!
 //! Order of rules: an operator's deny list, then the operator's allow list, then the built-in refusals. An IPv6
-//! address that carries an IPv4 address is judged by both.
+//! address that carries IPv4 addresses is judged by them too: it never fares better than they do.
+//!
+//! The verdict is given once, when a connection is dialled (`connector`). A kept connection was dialled to a checked
+//! address and cannot come to lead elsewhere: a later answer of the name servers changes only the next connection. The
+//! lists are read at start, so a new entry meets no older connection.
 //!
 //! Sources of the built-in list: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890), with the
 //! metadata services of clouds, which partly stand outside of them.
 
+mod embedded;
+
+use embedded::{Embedded, Form};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -122,29 +129,23 @@ impl AddressGuard {
     /// # Errors
     /// [`Refused`] with the kind of address.
     pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
-        let embedded = match address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(address) => Embedded::find(address),
-        };
         let is_in = |list: &[Network], address: IpAddr| list.iter().any(|network| network.contains(address));
-
+        let embedded = |is_wanted: fn(Form) -> bool, list: &[Network]| match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(address) => Embedded::all_in(address)
+                .any(|inside| is_wanted(inside.form) && is_in(list, IpAddr::V4(inside.address))),
+        };
         // A denied IPv4 address stays denied in whatever IPv6 clothes.
-        let is_denied = is_in(&self.deny, address)
-            || embedded.is_some_and(|embedded| is_in(&self.deny, IpAddr::V4(embedded.address)));
-        if is_denied {
+        if is_in(&self.deny, address) || embedded(|_any| true, &self.deny) {
             return Err(Refused { kind: "denied by configuration" });
         }
         // A mapped address is the IPv4 address itself; other clothes need an allowance of their own.
-        let is_allowed = is_in(&self.allow, address)
-            || embedded.is_some_and(|embedded| {
-                embedded.form == Form::Mapped && is_in(&self.allow, IpAddr::V4(embedded.address))
-            });
-        if is_allowed {
+        if is_in(&self.allow, address) || embedded(|form| form == Form::Mapped, &self.allow) {
             return Ok(());
         }
         match address {
             IpAddr::V4(address) => check_v4(address),
-            IpAddr::V6(address) => check_v6(address, embedded),
+            IpAddr::V6(address) => check_v6(address),
         }
     }
 
@@ -216,7 +217,7 @@ fn check_v4(address: Ipv4Addr) -> Result<(), Refused> {
     found.map_or(Ok(()), |(_, _, kind)| Err(Refused { kind }))
 }
 
-fn check_v6(address: Ipv6Addr, embedded: Option<Embedded>) -> Result<(), Refused> {
+fn check_v6(address: Ipv6Addr) -> Result<(), Refused> {
     let bits = address.to_bits();
     // Before the forms: `::` and `::1` would else be taken for compatible addresses.
     if let Some((_, _, kind)) =
@@ -224,7 +225,7 @@ fn check_v6(address: Ipv6Addr, embedded: Option<Embedded>) -> Result<(), Refused
     {
         return Err(Refused { kind });
     }
-    match embedded {
+    match Embedded::all_in(address).next() {
         // These two name exactly one IPv4 address, which is what is called in the end.
         Some(Embedded { form: Form::Mapped | Form::Nat64, address }) => check_v4(address),
         // Tunnels: where the packet comes out is not ours to know, even behind a public address.
@@ -232,60 +233,6 @@ fn check_v6(address: Ipv6Addr, embedded: Option<Embedded>) -> Result<(), Refused
         // Only 2000::/3 is handed out for the public internet.
         None if bits >> 125 == 0b001 => Ok(()),
         None => Err(Refused { kind: "not global unicast" }),
-    }
-}
-
-/// How an IPv6 address carries an IPv4 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// `::ffff:a.b.c.d` (RFC 4291).
-    Mapped,
-    /// `::a.b.c.d`, long deprecated (RFC 4291).
-    Compatible,
-    /// `64:ff9b::a.b.c.d` (RFC 6052).
-    Nat64,
-    /// `2002:aabb:ccdd::` (RFC 3056).
-    SixToFour,
-    /// `2001:0:…`, the client's address inverted at the end (RFC 4380).
-    Teredo,
-    /// Interface id `[02]00:5efe:a.b.c.d` under any prefix (RFC 5214).
-    Isatap,
-}
-
-impl Form {
-    const fn kind(self) -> &'static str {
-        match self {
-            Form::Mapped => "ipv4-mapped",
-            Form::Compatible => "ipv4-compatible",
-            Form::Nat64 => "nat64",
-            Form::SixToFour => "6to4 tunnel",
-            Form::Teredo => "teredo tunnel",
-            Form::Isatap => "isatap tunnel",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Embedded {
-    form: Form,
-    address: Ipv4Addr,
-}
-
-impl Embedded {
-    fn find(address: Ipv6Addr) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h] = address.segments();
-        let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-        let (form, address) = match (a, b, c, d, e, f) {
-            (0, 0, 0, 0, 0, 0xffff) => (Form::Mapped, join(g, h)),
-            (0, 0, 0, 0, 0, 0) => (Form::Compatible, join(g, h)),
-            (0x64, 0xff9b, 0, 0, 0, 0) => (Form::Nat64, join(g, h)),
-            (0x2002, high, low, ..) => (Form::SixToFour, join(high, low)),
-            (0x2001, 0, ..) => (Form::Teredo, join(!g, !h)),
-            // The bits for universal and group in the interface id say nothing about the form.
-            (_, _, _, _, id, 0x5efe) if id & !0x0300 == 0 => (Form::Isatap, join(g, h)),
-            _ => return None,
-        };
-        Some(Embedded { form, address })
     }
 }
 

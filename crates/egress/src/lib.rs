@@ -23,6 +23,8 @@
 mod attempt;
 pub mod classify;
 mod connector;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guard;
 mod request;
 pub mod resolve;

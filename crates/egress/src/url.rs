@@ -33,6 +33,9 @@ pub enum UrlError {
     /// Nothing to call.
     #[error("url has no host")]
     NoHost,
+    /// `a..b`, or a second dot at its end: no name server knows such a name, and readers differ over what it means.
+    #[error("url has a host with an empty part between its dots")]
+    EmptyLabel,
     /// No one listens there.
     #[error("url has port 0")]
     PortZero,
@@ -79,6 +82,7 @@ pub fn check_url(text: &str, allow_http: bool) -> Result<Url, UrlError> {
     let url = Url::parse(text).map_err(UrlError::Malformed)?;
     match url.host() {
         None | Some(Host::Domain("" | ".")) => return Err(UrlError::NoHost),
+        Some(Host::Domain(name)) if has_empty_label(name) => return Err(UrlError::EmptyLabel),
         Some(_) => {}
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -91,6 +95,19 @@ pub fn check_url(text: &str, allow_http: bool) -> Result<Url, UrlError> {
         return Err(UrlError::PlainHttp);
     }
     Ok(url)
+}
+
+fn has_empty_label(name: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
+}
+
+/// The host of a checked URL as [`crate::resolve`] takes it: a name in ASCII, or an address in its one plain spelling.
+pub(crate) fn host_of(url: &Url) -> Option<Box<str>> {
+    Some(match url.host()? {
+        Host::Domain(name) => name.into(),
+        Host::Ipv4(address) => address.to_string().into(),
+        Host::Ipv6(address) => address.to_string().into(),
+    })
 }
 
 #[cfg(test)]
@@ -152,7 +169,14 @@ mod tests {
         for text in ["https://", "https:///example.com", "https://?x", "https://:443/", "https://./x"] {
             assert_eq!(refusal(text), UrlError::NoHost, "{text}");
         }
-        assert_eq!(refusal("https://example.com:0/"), UrlError::PortZero);
+        for text in
+            ["https://a..b/", "https://.a/", "https://a../", "http://127.0.0.1../", "http://localhost../"]
+        {
+            assert_eq!(refusal(text), UrlError::EmptyLabel, "{text}");
+        }
+        for text in ["https://example.com:0/", "https://example.com:00000/"] {
+            assert_eq!(refusal(text), UrlError::PortZero, "{text}");
+        }
         for text in
             ["https://exa mple.com", "https://example.com:99999/", "https://[::1", "https://1.2.3.256/"]
         {

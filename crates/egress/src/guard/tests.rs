@@ -1,6 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 
+mod ranges;
+mod spellings;
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -123,15 +126,28 @@ fn an_ipv4_address_in_ipv6_clothes_is_judged_too() {
 
 #[test]
 fn embedded_addresses_are_found() {
-    let find = |text: &str| Embedded::find(text.parse().unwrap());
-    let inside = |form, text: &str| Some(Embedded { form, address: text.parse().unwrap() });
+    let find = |text: &str| Embedded::all_in(text.parse().unwrap()).collect::<Vec<_>>();
+    let inside = |form, text: &str| vec![Embedded { form, address: text.parse().unwrap() }];
     assert_eq!(find("::ffff:1.2.3.4"), inside(Form::Mapped, "1.2.3.4"));
     assert_eq!(find("::1.2.3.4"), inside(Form::Compatible, "1.2.3.4"));
     assert_eq!(find("64:ff9b::1.2.3.4"), inside(Form::Nat64, "1.2.3.4"));
     assert_eq!(find("2002:102:304::9"), inside(Form::SixToFour, "1.2.3.4"));
-    assert_eq!(find("2001:0:4136:e378:8000:63bf:fefd:fcfb"), inside(Form::Teredo, "1.2.3.4"));
+    let both = [inside(Form::Teredo, "1.2.3.4"), inside(Form::Teredo, "65.54.227.120")].concat();
+    assert_eq!(find("2001:0:4136:e378:8000:63bf:fefd:fcfb"), both);
+    assert_eq!(find("::ffff:0:1.2.3.4"), inside(Form::Translated, "1.2.3.4"));
+    // RFC 6052, section 2.4: 192.0.2.33 below /48, /56, /64 and /96.
+    for text in [
+        "64:ff9b:1:c000:2:2100::",
+        "64:ff9b:1:3c0:0:221::",
+        "64:ff9b:1:344:c0:2:2100::",
+        "64:ff9b:1::192.0.2.33",
+    ] {
+        assert!(find(text).contains(&inside(Form::LocalNat64, "192.0.2.33")[0]), "{text}");
+    }
+    let both = [inside(Form::SixToFour, "1.2.3.4"), inside(Form::Isatap, "5.6.7.8")].concat();
+    assert_eq!(find("2002:102:304::5efe:5.6.7.8"), both);
     assert_eq!(find("fe80::5efe:1.2.3.4"), inside(Form::Isatap, "1.2.3.4"));
-    assert_eq!(find("2606:4700::1"), None);
+    assert_eq!(find("2606:4700::1"), []);
 }
 
 #[test]
@@ -143,9 +159,15 @@ fn deny_beats_allow_and_allow_beats_the_built_in_list() {
     assert_eq!(lists.check(ip("1.1.1.1")), Ok(()));
     assert_eq!(lists.check(ip("127.0.0.1")), Err(Refused { kind: "loopback" }));
     let denied = Err(Refused { kind: "denied by configuration" });
-    for address in
-        ["10.9.1.1", "8.8.8.8", "::ffff:10.9.1.1", "64:ff9b::8.8.8.8", "2002:808:808::1", "::8.8.8.8"]
-    {
+    for address in [
+        "10.9.1.1",
+        "8.8.8.8",
+        "::ffff:10.9.1.1",
+        "64:ff9b::8.8.8.8",
+        "2002:808:808::1",
+        "::8.8.8.8",
+        "64:ff9b:1:a09:1:100::",
+    ] {
         assert_eq!(lists.check(ip(address)), denied, "{address}");
     }
     // An allowance of the address inside does not open a tunnel to it.

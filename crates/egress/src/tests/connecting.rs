@@ -84,6 +84,49 @@ fn the_checked_answer_is_the_one_dialled() {
     });
 }
 
+// A kept connection leads where it was dialled to. What the name points to by now is judged when it matters: for the
+// next connection.
+#[test]
+fn a_kept_connection_outlives_a_change_of_its_name_and_no_new_one_follows() {
+    run(async {
+        let receiver = start();
+        let moved = ["10.0.0.1", "::1", "169.254.169.254"];
+        let answers = [["127.0.0.1"].as_slice(), moved.as_slice()];
+        let resolver = ListedResolver::new(&answers);
+        let transport = guarded(&["127.0.0.0/8"], Arc::clone(&resolver) as Arc<dyn Resolve>);
+        let prepared = prepare(&transport, &receiver.url_of("hooks.receiver.test", "/"), Protocol::Auto);
+        let kept = prepared.connect().await.unwrap_or_else(|report| panic!("{report:?}"));
+        assert_eq!(class(&send(&*kept).await), None);
+        // The name has moved to where it may not lead: no second connection.
+        for _ in 0..2 {
+            let report = prepared.connect().await.err().unwrap();
+            assert_eq!(class(&report), Some(FailureClass::BlockedAddress));
+        }
+        // The first goes on to its old place, without asking again.
+        assert_eq!((kept.is_open(), kept.free_slots()), (true, 1));
+        assert_eq!(class(&send(&*kept).await), None);
+        assert_eq!(resolver.asked().len(), 3);
+        let connections: Vec<_> = receiver.requests().iter().map(|request| request.connection).collect();
+        assert_eq!((connections.as_slice(), receiver.counts().connections_accepted), ([0, 0].as_slice(), 1));
+    });
+}
+
+#[test]
+fn mixed_answers_refuse_all_whatever_stands_first_and_whatever_its_clothes() {
+    run(async {
+        let receiver = start();
+        for bad in ["10.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:a00:1::", "fe80::1", "::"] {
+            for answer in [["127.0.0.1", bad], [bad, "127.0.0.1"]] {
+                let transport = guarded(&["127.0.0.0/8"], ListedResolver::new(&[&answer]));
+                let url = receiver.url_of("hooks.receiver.test", "/");
+                let report = refusal(&transport, &url, Protocol::Auto).await;
+                assert_eq!(class(&report), Some(FailureClass::BlockedAddress), "{answer:?}");
+            }
+        }
+        assert_eq!(receiver.counts().connections_accepted, 0);
+    });
+}
+
 #[test]
 fn names_without_addresses_are_dns_failures() {
     run(async {
