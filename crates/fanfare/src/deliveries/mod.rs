@@ -8,6 +8,7 @@ mod tests;
 
 use crate::clock::SystemClock;
 use crate::exit::Failure;
+use crate::manage::table::counted;
 use crate::manage::times::point;
 use crate::manage::{Manager, ServerArgs, bare, segment, with_body};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
@@ -193,6 +194,6 @@ async fn redrive(args: &RedriveArgs, now_ms: u64, output: &mut (dyn Write + Send
     let answer = manager.call(with_body(Method::POST, path, body), "redrive").await?;
     manager.show(&answer, || {
         let Redriven { redriven } = answer.read("a redrive")?;
-        Ok(format!("{redriven} {} put back\n", if redriven == 1 { "delivery is" } else { "deliveries are" }))
+        Ok(format!("{} put back\n", counted(redriven, "delivery is", "deliveries are")))
     })
 }

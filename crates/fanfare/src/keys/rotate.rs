@@ -7,6 +7,7 @@
 use crate::config::Settings;
 use crate::config::merge::{Sources, load};
 use crate::exit::{Exit, Failure};
+use crate::manage::table::counted;
 use crate::master_key;
 use clap::Args;
 use fanfare_store::{OpenError, Rotated, rotate_master_key};
@@ -109,9 +110,8 @@ fn not_replaced(failure: &Failure) -> Failure {
     )
 }
 
-/// `1 webhook`, `2 webhooks`.
 fn webhooks(count: u64) -> String {
-    format!("{count} webhook{}", if count == 1 { "" } else { "s" })
+    counted(count, "webhook", "webhooks")
 }
 
 fn told(rotated: &Rotated) -> String {

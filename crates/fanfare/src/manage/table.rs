@@ -89,6 +89,11 @@ pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), clean)
 }
 
+/// `1 delivery`, `2 deliveries`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +129,10 @@ mod tests {
         assert_eq!(clean("a\u{1b}[2Jb\r\n\tc\u{202E}d é 漢"), "a\u{FFFD}[2Jb\\r\\n\\tc\u{FFFD}d é 漢");
         assert_eq!(or_dash(None), "-");
         assert_eq!(or_dash(Some("\u{7}")), "\u{FFFD}");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "key", "keys")), ["0 keys", "1 key", "2 keys"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Webhooks, tests and health as people read them.
 
-use crate::manage::table::{Table, clean, members, or_dash};
+use crate::manage::table::{Table, clean, counted, members, or_dash};
 use crate::manage::times::{age, shown};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -242,8 +242,8 @@ pub(super) fn health(answer: &HealthAnswer) -> String {
         None => clean(&answer.status),
     };
     let backlog = &answer.backlog;
-    let waiting =
-        format!("{}{} deliveries", if backlog.is_at_least { "at least " } else { "" }, backlog.deliveries);
+    let waiting = counted(backlog.deliveries, "delivery", "deliveries");
+    let waiting = if backlog.is_at_least { format!("at least {waiting}") } else { waiting };
     let rates = &answer.rates;
     members(&[
         ("status", status),
@@ -269,7 +269,8 @@ fn gate(gate: &GateAnswer) -> String {
         text.push_str(&format!(" until {}", shown(until)));
     }
     if gate.failures_in_a_row > 0 {
-        text.push_str(&format!(", {} failures in a row", gate.failures_in_a_row));
+        let failures = counted(gate.failures_in_a_row, "failure", "failures");
+        text.push_str(&format!(", {failures} in a row"));
     }
     if let Some(since) = &gate.failing_since {
         text.push_str(&format!(", failing since {}", shown(since)));
@@ -280,7 +281,10 @@ fn gate(gate: &GateAnswer) -> String {
 fn latency(latency: &LatencyAnswer) -> String {
     match (latency.p50, latency.p90, latency.p99) {
         (Some(p50), Some(p90), Some(p99)) => {
-            format!("p50 {p50} ms, p90 {p90} ms, p99 {p99} ms, of {} samples", latency.samples)
+            format!(
+                "p50 {p50} ms, p90 {p90} ms, p99 {p99} ms, of {}",
+                counted(latency.samples, "sample", "samples")
+            )
         }
         _ => "-".to_owned(),
     }
