@@ -49,7 +49,7 @@ impl HeldBooks {
         self.held.get(&(seq, retried_part)).map(|held| held.origin)
     }
 
-    /// Notes a delivery of `parts` bodies. `false`: it is held already.
+    /// Notes a delivery of `parts` bodies; one of a page is counted for its row already. `false`: it is held already.
     pub(crate) fn take_in(
         &mut self,
         seq: Seq,
@@ -59,10 +59,10 @@ impl HeldBooks {
     ) -> bool {
         let key = (seq, retried_part);
         if parts == 0 || self.held.contains_key(&key) {
+            if let Origin::Parked { chunk } = origin {
+                self.leave_chunk(chunk);
+            }
             return false;
-        }
-        if let Origin::Parked { chunk } = origin {
-            *self.chunks.entry(chunk).or_insert(0) += 1;
         }
         if retried_part.is_some() {
             self.retries_held += 1;
@@ -184,6 +184,9 @@ impl HeldBooks {
             if let Some(parts) = self.parts_ended_during_read.get(&owed.event.seq) {
                 owed.settled_parts.extend(parts);
             }
+            // Counted before any is taken in: the first may end at once (skipped), and must not take the row of the
+            // others with it.
+            *self.chunks.entry(chunk).or_insert(0) += 1;
             fresh.push(owed);
         }
         if let Some(last) = page.chunks.last() {
@@ -197,7 +200,7 @@ impl HeldBooks {
         };
         self.is_stale = false;
         self.is_restart_wanted = false;
-        // Counted in `take_in`, which follows for each; rows with nothing left are used up after that.
+        // `take_in` follows for each; rows with nothing left are used up after that.
         self.end_read();
         fresh
     }
@@ -310,6 +313,22 @@ mod tests {
         assert!(books.end(Seq(7), None, 0));
         assert_eq!(books.take_used_up(), [Seq(5)]);
         assert_eq!(books.cursor(), None);
+    }
+
+    #[test]
+    fn the_first_of_a_row_ends_at_once_and_the_row_stays_for_the_others() {
+        let mut books = HeldBooks::default();
+        books.begin_read();
+        let fresh = books.handle_page(page(vec![parked(5, 5), parked(7, 5), parked(8, 5)], &[5], None));
+        let origin = fresh[0].origin;
+        assert!(books.take_in(Seq(5), None, origin, 1));
+        assert!(books.end(Seq(5), None, 0), "skipped");
+        assert!(books.take_in(Seq(7), None, origin, 1));
+        assert!(books.end(Seq(7), None, 0), "skipped");
+        assert!(books.take_in(Seq(8), None, origin, 1));
+        assert!(books.take_used_up().is_empty(), "8 is known by this row alone");
+        assert!(books.end(Seq(8), None, 0));
+        assert_eq!(books.take_used_up(), [Seq(5)]);
     }
 
     #[test]
