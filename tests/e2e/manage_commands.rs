@@ -2,7 +2,7 @@
 //! another master key for what they left behind.
 
 use crate::{CHANNEL, header, receiver, text, url};
-use fanfare_testkit::receiver::Received;
+use fanfare_testkit::receiver::{Received, Reply};
 use fanfare_tests::program::Ended;
 use fanfare_tests::{Api, Node, NodeOptions, Program, events, node};
 use serde_json::{Value, json};
@@ -170,4 +170,92 @@ async fn under_a_new_master_key_everything_works_as_before_and_the_old_key_opens
     let requests = target.requests_at_least(1).await;
     verify(&requests[0], text(&made, "secret"));
     assert_eq!(header(&requests[0], "authorization"), format!("Bearer {TOKEN}"));
+}
+
+#[tokio::test]
+async fn a_webhook_is_tested_and_its_health_told() {
+    let target = receiver();
+    let (node, made) = crate::subscribed(&target, json!({"signing": true})).await;
+    let api = node.api();
+    let id = text(&made, "id");
+    let health = ["webhooks", "health", "--channel", CHANNEL, id];
+    let shown = run(api, &health).await;
+    assert!(shown.expect(0).starts_with("status        ENABLED\ngate          OPEN\n"), "{shown:?}");
+    assert!(shown.output.contains("last failure  -\n"), "{shown:?}");
+
+    let test = ["webhooks", "test", "--channel", CHANNEL, id];
+    let good = run(api, &[&test[..], &["--type", "block"]].concat()).await;
+    assert!(good.expect(0).starts_with("outcome   delivered\nstatus    200\n"), "{good:?}");
+    let requests = target.requests_at_least(1).await;
+    verify(&requests[0], text(&made, "secret"));
+    target.script(|_| Reply::Answer(fanfare_testkit::receiver::Answer::new(500).body("out of order")));
+    let bad = run(api, &test).await;
+    bad.expect(1);
+    assert!(bad.error.contains("the test was not delivered: the receiver answered 500"), "{bad:?}");
+    assert!(bad.output.contains("response  out of order\n"), "{bad:?}");
+
+    api.push(&[events::block(CHANNEL, "e1")]).await;
+    api.until_metric("fanfare_attempts_failed_total{class=\"status\"}", 1).await;
+    let shown = run(api, &health).await;
+    assert!(shown.expect(0).contains("gate          OPEN, 1 failure in a row, failing since 2"), "{shown:?}");
+    assert!(shown.output.contains("backlog       1 delivery\n"), "{shown:?}");
+    let json = json_of(api, &health).await;
+    assert_eq!(json["lastFailure"]["status"], 500, "{json}");
+}
+
+/// A receiver that fails until it is mended: everything it was owed is dead, is looked into, and is put back.
+#[tokio::test]
+async fn dead_deliveries_are_found_looked_into_and_put_back() {
+    let target = receiver();
+    target.script(|_| Reply::Answer(fanfare_testkit::receiver::Answer::new(500).body("out of order")));
+    let (node, made) =
+        crate::subscribed(&target, json!({"delivery": {"retry": {"scheduleSeconds": [1]}}})).await;
+    let api = node.api();
+    let id = text(&made, "id");
+    let of = |command, more: &[&'static str]| {
+        let words = ["deliveries", command, "--channel", CHANNEL, "--webhook", id].map(str::to_owned);
+        words.into_iter().chain(more.iter().map(|word| (*word).to_owned())).collect::<Vec<_>>()
+    };
+    let run_of = |command, more: &[&'static str]| {
+        let words = of(command, more);
+        async move { run(api, &words.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    assert_eq!(run_of("list", &[]).await.expect(0), "no deliveries\n");
+    api.push(&[events::block(CHANNEL, "e1"), events::block(CHANNEL, "e2"), events::block(CHANNEL, "e3")])
+        .await;
+    api.until_metric("fanfare_deliveries_dead_total", 3).await;
+
+    let listed = run_of("list", &["--status", "DEAD", "--from", "1h", "--all", "--limit", "1"]).await;
+    let lines: Vec<&str> = listed.expect(0).lines().collect();
+    assert_eq!(lines.len(), 4, "{listed:?}");
+    assert!(lines[0].starts_with("DELIVERY  TYPE   STATUS  ATTEMPTS"), "{listed:?}");
+    assert!(lines[1..].iter().all(|line| line.contains("BLOCK  DEAD    2")), "{listed:?}");
+    assert!(lines[1..].iter().all(|line| line.ends_with("exhausted 500") && line.len() < 100), "{listed:?}");
+    assert_eq!(run_of("list", &["--status", "delivered"]).await.expect(0), "no deliveries\n");
+    let all = run_of("list", &["--all", "--limit", "2", "--json"]).await;
+    let all: Value = serde_json::from_str(all.expect(0)).unwrap();
+    assert_eq!((all["items"].as_array().map(Vec::len), &all["nextCursor"]), (Some(3), &Value::Null), "{all}");
+
+    let one = run_of("get", &["e2"]).await;
+    let shown = one.expect(0);
+    for part in
+        [&crate::delivery_id("e2", &made), "DEAD", "exhausted", "response to attempt 2:\n  out of order"]
+    {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    let ended = run_of("get", &["nobody"]).await;
+    ended.expect(3);
+    assert!(ended.error.contains("404"), "{}", ended.error);
+
+    let before = target.requests().len();
+    target.script(|_| Reply::ok("mended"));
+    assert_eq!(run_of("redrive", &["e1"]).await.expect(0), "1 delivery is put back\n");
+    assert_eq!(run_of("redrive", &["--status", "DEAD"]).await.expect(0), "2 deliveries are put back\n");
+    let requests = target.requests_at_least(before + 3).await;
+    let mut ids = crate::ids(&requests[before..]);
+    ids.sort_unstable();
+    assert_eq!(ids, ["e1", "e2", "e3"].map(|event| crate::delivery_id(event, &made)));
+    api.until_settled().await;
+    let listed = run_of("list", &["--status", "DELIVERED"]).await;
+    assert_eq!(listed.expect(0).lines().count(), 4, "{listed:?}");
 }
