@@ -1,6 +1,7 @@
 """What schemathesis changes in the calls it makes up (see openapi.rs), in words that JSON Schema has none for:
 every URL that a webhook may have points to this machine, so that no traffic leaves it; a name that a payload format may
-have is one that is loaded; a secret's overlap comes with a new secret; an integer is written as one."""
+have is one that is loaded; a secret's overlap comes with a new secret; an integer is written as one; a list begins at
+its start, for a cursor can only be one that it gave."""
 
 import os
 import re
@@ -10,6 +11,7 @@ import schemathesis
 RECEIVER = os.environ["RECEIVER_URL"]
 URL = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f\\]+")
 FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def integers(value):
@@ -24,6 +26,9 @@ def integers(value):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    cursor = (case.query or {}).get("cursor")
+    if isinstance(cursor, str) and CURSOR.fullmatch(cursor):
+        del case.query["cursor"]
     if not isinstance(case.body, (dict, list)):
         return
     body = case.body = integers(case.body)
