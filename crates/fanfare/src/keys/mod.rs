@@ -50,7 +50,9 @@ Examples:
   (umask 077; openssl rand -hex 32 > new.key)
   fanfare keys rotate-master --data-dir fanfare-data --new-key-file new.key
 
-The old key is found as `fanfare serve` finds it. API keys stay valid.")]
+The old key is found as `fanfare serve` finds it. API keys stay valid. Free pages of the data file keep
+what the old key sealed until they are used again: if that key has leaked, rotate the secrets of the
+webhooks too (fanfare webhooks update --new-secret).")]
     RotateMaster(RotateArgs),
 }
 

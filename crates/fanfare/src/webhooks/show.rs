@@ -156,11 +156,10 @@ pub(super) struct TestAnswer {
 impl TestAnswer {
     /// What kept it from being delivered.
     pub(super) fn why(&self) -> String {
-        match (&self.failure, self.status) {
-            (_, Some(status)) => format!("the receiver answered {status}"),
-            (Some(failure), None) => clean(failure),
-            // Nothing was sent, and the detail says why.
-            (None, None) => self.detail.as_deref().map_or_else(|| "no answer".to_owned(), clean),
+        match (self.status, self.detail.as_ref().or(self.failure.as_ref())) {
+            (Some(status), _) => format!("the receiver answered {status}"),
+            (None, Some(why)) => clean(why),
+            (None, None) => "no answer".to_owned(),
         }
     }
 }

@@ -270,7 +270,7 @@ async fn a_test_that_was_not_delivered_is_a_failure() {
     );
     for flags in [&["test", ID][..], &["test", ID, "--json"]] {
         let (ended, text) = ran(&server, flags).await;
-        assert_eq!(ended.unwrap_err(), Failure::work("the test was not delivered: refused"));
+        assert_eq!(ended.unwrap_err(), Failure::work("the test was not delivered: connection refused"));
         assert!(text.contains("connection refused"), "{text}");
     }
     let skipped = format!(
