@@ -38,6 +38,8 @@ pub(crate) struct WebhookShared {
     is_behind: AtomicBool,
     /// When its first retry on disk is due, Unix ms; `u64::MAX`: none known. Read when it is asleep.
     pub(crate) next_due_ms: AtomicU64,
+    /// A former process drove it, and no actor of this one has yet.
+    was_driven_before: AtomicBool,
     /// What a sleeping actor left behind.
     pub(crate) asleep: Mutex<Option<Box<Asleep>>>,
 }
@@ -60,6 +62,7 @@ impl WebhookShared {
             window: AtomicU32::new(WINDOW_FIRST),
             is_behind: AtomicBool::new(false),
             next_due_ms: AtomicU64::new(u64::MAX),
+            was_driven_before: AtomicBool::new(false),
             asleep: Mutex::new(None),
         })
     }
@@ -70,6 +73,11 @@ impl WebhookShared {
 
     pub(crate) fn is_enabled(&self) -> bool {
         self.is_enabled.load(Ordering::Relaxed)
+    }
+
+    /// Whether an actor that starts now takes over from a former process; `true` once.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.was_driven_before.swap(false, Ordering::Relaxed)
     }
 
     /// As a changed webhook says.
@@ -229,6 +237,7 @@ impl Catalog {
                         route.is_enabled,
                         route.is_ordered,
                     );
+                    shared.was_driven_before.store(true, Ordering::Relaxed);
                     catalog.webhooks.insert(route.no, Arc::clone(&shared));
                     routes.push(shared);
                 } else {

@@ -168,6 +168,8 @@ pub(crate) struct WebhookActor {
     last_active_ns: u64,
     /// After a failed read: not before.
     not_before_ns: u64,
+    /// The webhook was changed and could not be read yet: nothing begins as it was before.
+    is_config_stale: bool,
     timer: Option<(SpawnHandle, u64)>,
     has_lost_memory: bool,
     /// In the queue for room in the budget.
@@ -203,6 +205,7 @@ impl WebhookActor {
             vitals: Vitals::default(),
             last_active_ns: now.mono_ns,
             not_before_ns: 0,
+            is_config_stale: false,
             timer: None,
             has_lost_memory,
             is_waiting_for_room: false,
@@ -217,9 +220,15 @@ impl WebhookActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         let now = self.worker.clock.now();
         let is_unread = self.config.is_none() && self.mode == Mode::Deliver;
-        if (is_unread || self.inbox.is_reconfigured()) && now.mono_ns >= self.not_before_ns && self.load(now)
-        {
+        let is_news = self.inbox.is_reconfigured();
+        if is_news {
             self.inbox.clear_reconfigured();
+            self.is_config_stale = true;
+        }
+        // News is read at once, whatever failed before: a change is in force within 100 ms.
+        let may_read = is_news || now.mono_ns >= self.not_before_ns;
+        if (is_unread || self.is_config_stale) && may_read && self.load(now) {
+            self.is_config_stale = false;
         }
         if self.config.is_none() && self.mode == Mode::Deliver {
             // What is unread stays in the inbox, bounded by the window, until the webhook can be read.

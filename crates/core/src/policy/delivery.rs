@@ -28,13 +28,16 @@ pub use answers::{Fate, Leaving, Slot, Step, Taken, Verdict, WebhookNews};
 pub struct Memory {
     gate: Gate,
     limiter: Option<Limiter>,
+    /// Another process may have used up the limit a moment ago.
+    is_limit_spent: bool,
 }
 
 impl Memory {
-    /// Of a webhook that was failing before a restart, since then (Unix ms).
+    /// Of a webhook that another process drove before: it may have used up the rate limit a moment ago, and known the
+    /// webhook to be failing since then (Unix ms).
     #[must_use]
-    pub fn failing_since(since_ms: Option<u64>) -> Self {
-        Memory { gate: Gate::failing_since(since_ms), limiter: None }
+    pub fn after_restart(failing_since_ms: Option<u64>) -> Self {
+        Memory { gate: Gate::failing_since(failing_since_ms), limiter: None, is_limit_spent: true }
     }
 
     /// The gate.
@@ -46,7 +49,7 @@ impl Memory {
     /// Whether forgetting it would change nothing.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.limiter.is_none() && self.gate == Gate::default()
+        self.limiter.is_none() && self.gate == Gate::default() && !self.is_limit_spent
     }
 }
 
@@ -115,14 +118,14 @@ impl<T> Machine<T> {
             order: KeyOrder::default(),
             behind_key: 0,
         };
-        machine.fit_limiter(now);
+        machine.fit_limiter(now, memory.is_limit_spent);
         machine
     }
 
     /// What must survive a sleep.
     #[must_use]
     pub fn into_memory(self) -> Memory {
-        Memory { gate: self.gate, limiter: self.limiter }
+        Memory { gate: self.gate, limiter: self.limiter, is_limit_spent: false }
     }
 
     /// New settings; in force from the next attempt on.
@@ -133,14 +136,17 @@ impl<T> Machine<T> {
         }
         self.policy = policy;
         self.limited_until_ns = 0;
-        self.fit_limiter(now);
+        self.fit_limiter(now, self.limiter.is_some());
     }
 
-    fn fit_limiter(&mut self, now: Now) {
+    fn fit_limiter(&mut self, now: Now, is_spent: bool) {
         match (self.policy.rate_limit, &self.limiter) {
             (None, _) => self.limiter = None,
             (Some(settings), Some(limiter)) if limiter.settings() == settings => {}
-            (Some(settings), _) => self.limiter = Some(Limiter::new(settings, now.mono_ns)),
+            (Some(settings), _) => {
+                let make = if is_spent { Limiter::spent } else { Limiter::new };
+                self.limiter = Some(make(settings, now.mono_ns));
+            }
         }
     }
 

@@ -36,6 +36,18 @@ impl Limiter {
         Limiter { settings, clock, clock_ns: now_ns, cells }
     }
 
+    /// One whose burst is used up: for a limit that may have been used a moment ago by a former process, or under
+    /// former settings, so that no window that spans the change holds more than one burst.
+    #[must_use]
+    pub fn spent(settings: RateLimit, now_ns: u64) -> Self {
+        let limiter = Self::new(settings, now_ns);
+        let burst = NonZeroU32::new(settings.burst).unwrap_or(NonZeroU32::MIN);
+        // A rested limiter holds just that many.
+        let taken = limiter.cells.check_n(burst);
+        debug_assert!(matches!(taken, Ok(Ok(()))), "a rested limiter admits its burst");
+        limiter
+    }
+
     /// What it was made with.
     #[must_use]
     pub fn settings(&self) -> RateLimit {
@@ -63,6 +75,14 @@ impl Limiter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_spent_one_admits_by_the_rate_only() {
+        let mut limiter = Limiter::spent(RateLimit { per_second: 10.0, burst: 3 }, 500);
+        assert_eq!(limiter.take(500), Err(100_000_500));
+        assert!(limiter.take(100_000_500).is_ok());
+        assert!(limiter.take(100_000_500).is_err());
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -69,7 +69,8 @@ impl WebhookActor {
                         self.vitals.last_failure = asleep.last_failure;
                         asleep.memory
                     }
-                    None => Memory::failing_since(webhook.failing_since_ms),
+                    None if self.shared.takes_over() => Memory::after_restart(webhook.failing_since_ms),
+                    None => Memory::default(),
                 };
                 self.machine.insert(Machine::new(policy, self.worker.gate_policy, memory, now))
             }

@@ -27,7 +27,7 @@ impl WebhookActor {
         if is_given_up && !std::mem::replace(&mut self.is_noting_given_up, true) {
             self.note_given_up();
         }
-        let mut at_ns = u64::MAX;
+        let mut at_ns = if self.is_config_stale { self.not_before_ns } else { u64::MAX };
         if let Some(wait) = machine.next_wakeup(now) {
             at_ns = at_ns.min(now.after(wait.max(Duration::from_millis(1))).mono_ns);
         }

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, SECOND, run};
 use fanfare_core::ports::StoreError;
-use fanfare_core::webhook::{DeliverySettings, WebhookStatus};
+use fanfare_core::webhook::{DeliverySettings, RateLimit, WebhookStatus};
 use fanfare_engine::EngineError;
 use fanfare_testkit::transport::Answer;
 use std::collections::HashSet;
@@ -163,5 +163,22 @@ fn five_days_of_failing_count_across_a_restart() {
         again.push(1).await;
         again.pass(day).await;
         assert_eq!(status(&again), (WebhookStatus::Disabled, Some("failing".into())));
+    });
+}
+
+#[test]
+fn a_restart_gives_no_second_burst() {
+    run(async {
+        let bench = Bench::new(|_| Answer::OK).await;
+        let rate = RateLimit { per_second: 1.0, burst: 5 };
+        bench.webhook(DeliverySettings { rate_limit: Some(rate), ..Default::default() }).await;
+        bench.push(20).await;
+        bench.pass(SECOND / 10).await;
+        assert_eq!(bench.sent().len(), 5);
+        let again = Bench::open(bench.store.reopen(), |_| Answer::OK).await;
+        again.pass(SECOND * 9 / 10).await;
+        assert_eq!(again.sent().len(), 0, "D6: the burst was used before");
+        again.pass(5 * SECOND).await;
+        assert_eq!(again.sent().len(), 5);
     });
 }
