@@ -3,7 +3,9 @@
 //! A [`Ledger`] is a function of what is on disk: after an aborted transaction it is rebuilt by [`Ledger::load`], so no
 //! rule here needs an undo. A [`Group`] is the scratch of one transaction.
 
+use crate::dead_letters::hour_of;
 use crate::number_set::NumberSet;
+use crate::options::Retention;
 use crate::parking::Parking;
 use crate::record::event::{EventView, OwedList};
 use crate::record::frame::Damaged;
@@ -60,7 +62,7 @@ impl Group {
 
     /// Records an attempt, or an end without one.
     pub(crate) fn record(&mut self, settlement: &Settlement) {
-        let hour = u32::try_from(settlement.at_ms / MS_PER_HOUR).unwrap_or(u32::MAX);
+        let hour = hour_of(settlement.at_ms);
         let rows = self.attempts.entry((hour, settlement.webhook.0)).or_default();
         if rows.last().is_none_or(|row| row.len() >= attempt::ROW_BYTES_MAX) {
             rows.push(attempt::begin());
@@ -89,6 +91,14 @@ pub(crate) enum Found<'s> {
     SetAside,
 }
 
+/// What bounds a ledger.
+pub(crate) struct Limits {
+    pub(crate) tail_events_max: usize,
+    pub(crate) window: Window,
+    pub(crate) backlog_max: u64,
+    pub(crate) retention: Retention,
+}
+
 /// See the module.
 pub(crate) struct Ledger {
     pub(crate) tables: Tables,
@@ -106,6 +116,7 @@ pub(crate) struct Ledger {
     /// Events whose headers the last scan from C could not read.
     unreadable: Vec<u64>,
     pub(crate) backlog_max: u64,
+    pub(crate) retention: Retention,
     pub(crate) damage: DamageCount,
 }
 
@@ -114,11 +125,11 @@ impl Ledger {
     pub(crate) fn load(
         tables: Tables,
         txn: &Txn<'_>,
-        limits: (usize, Window, u64),
+        limits: Limits,
         damage: DamageCount,
         now_ms: u64,
     ) -> heed::Result<Result<Self, Damaged>> {
-        let (tail_events_max, window, backlog_max) = limits;
+        let Limits { tail_events_max, window, backlog_max, retention } = limits;
         let mut ledger = Ledger {
             tables,
             state: StateRow::default(),
@@ -130,6 +141,7 @@ impl Ledger {
             set_aside: 0,
             unreadable: Vec::new(),
             backlog_max,
+            retention,
             damage,
         };
         Ok(ledger.reload(txn, now_ms)?.map(|()| ledger))

@@ -1,8 +1,8 @@
 //! Durable events, deliveries, attempts and configuration in one directory (LMDB).
 //!
 //! What it is: [`LmdbStore`] behind core's `Store` and `History` ports. One writer thread commits everything that
-//! arrived in one transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change`, `reap`
-//! and `redrive`; one reader thread serves pages and due retries (`reader`), two others what people ask (`history`). `record` draws every row as a grammar, `standing` holds the two bits
+//! arrived in one transaction (`writer`), by the rules of `ledger`, `ingest`, `settle`, `checkpoint`, `change`, `reap`,
+//! `redrive` and `sweep`; one reader thread serves pages and due retries (`reader`), two others what people ask (`history`). `record` draws every row as a grammar, `standing` holds the two bits
 //! that say where a delivery stands, `open` is recovery. [`rotate_master_key`] seals a closed store
 //! under another key.
 //!
@@ -21,6 +21,7 @@
 mod catalog;
 mod change;
 mod checkpoint;
+mod dead_letters;
 mod history;
 mod ingest;
 mod ledger;
@@ -39,6 +40,7 @@ mod shared;
 mod space;
 mod standing;
 mod store;
+mod sweep;
 mod tables;
 mod tail;
 #[cfg(test)]
@@ -46,6 +48,6 @@ mod testing;
 mod window;
 mod writer;
 
-pub use options::{OpenError, StoreOptions};
+pub use options::{OpenError, Retention, StoreOptions};
 pub use rotate::{Rotated, rotate_master_key};
 pub use store::LmdbStore;

@@ -1,6 +1,6 @@
 //! Opening: the directory and its lock, the map, the format, the master key, recovery.
 
-use crate::ledger::{DamageCount, Group, Ledger};
+use crate::ledger::{DamageCount, Group, Ledger, Limits};
 use crate::options::{OpenError, StoreOptions};
 use crate::record::frame::{self, Damaged, Put};
 use crate::seal::{self, HASH_KEY_BYTES, KeyHasher, SealError, Sealer};
@@ -100,8 +100,12 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
 
     let now_ms = options.clock.now().unix_ms;
     let damage = DamageCount::default();
-    let window = Window::new(options.idempotency_ids_max, options.idempotency_age_ms);
-    let limits = (options.tail_events_max, window, options.backlog_deliveries_max);
+    let limits = Limits {
+        tail_events_max: options.tail_events_max,
+        window: Window::new(options.idempotency_ids_max, options.idempotency_age_ms),
+        backlog_max: options.backlog_deliveries_max,
+        retention: options.retention,
+    };
     let mut ledger = Ledger::load(tables, &txn, limits, damage.clone(), now_ms)
         .map_err(database)?
         .map_err(|Damaged(what)| OpenError::Damaged { dir: dir.to_owned(), what })?;
@@ -163,7 +167,8 @@ pub(crate) fn check_format(
         let hash_key = seal::new_hash_key().map_err(no_box)?;
         let sealed = sealer.seal(HASH_KEY, &*hash_key).map_err(no_box)?;
         tables.meta.put(txn, HASH_KEY, &sealed).map_err(database)?;
-        let state = crate::record::state::StateRow { next_seq: 1, tail_start: 1, ..Default::default() };
+        let state =
+            crate::record::state::StateRow { next_seq: 1, tail_start: 1, swept: 1, ..Default::default() };
         tables.state.put(txn, crate::record::state::KEY, &state.encode()).map_err(database)?;
         return Ok(KeyHasher::new(&*hash_key));
     };

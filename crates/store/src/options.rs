@@ -27,8 +27,46 @@ pub struct StoreOptions {
     /// Events that may wait in memory before older ones are moved to the backlog index. Raising it costs memory and
     /// time of recovery. Default 65,536.
     pub tail_events_max: usize,
+    /// How long what has ended is kept, and how much of it.
+    pub retention: Retention,
     /// Time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// How long what has ended is kept, and how much of it. The oldest goes first, in the background; ages of attempts and
+/// dead letters are those of whole hours, so that what goes is up to an hour older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Age of an event, seconds, up to which its body is kept after all its deliveries have ended, so that also
+    /// delivered and skipped ones can be redriven. Raising it costs the disk each event's bytes for so long and one
+    /// small row more an event. Default 0: bodies go as soon as they are not owed and no dead letter keeps them.
+    pub bodies_seconds: u64,
+    /// Bytes of events, owed ones included, above which ended ones go before that. Default 16 GiB.
+    pub bodies_bytes: u64,
+    /// Age of recorded attempts, seconds. Default 7 days.
+    pub attempts_seconds: u64,
+    /// Bytes of recorded attempts. Default 8 GiB.
+    pub attempts_bytes: u64,
+    /// Age of dead letters, counted from their end, seconds. Default 30 days.
+    pub dead_letters_seconds: u64,
+    /// Bytes of events that dead letters keep; an event that several webhooks gave up counts for each of them. Default
+    /// 16 GiB.
+    pub dead_letters_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY_SECONDS: u64 = 24 * 3600;
+        const GIB: u64 = 1 << 30;
+        Retention {
+            bodies_seconds: 0,
+            bodies_bytes: 16 * GIB,
+            attempts_seconds: 7 * DAY_SECONDS,
+            attempts_bytes: 8 * GIB,
+            dead_letters_seconds: 30 * DAY_SECONDS,
+            dead_letters_bytes: 16 * GIB,
+        }
+    }
 }
 
 impl StoreOptions {
@@ -45,6 +83,7 @@ impl StoreOptions {
             disk_reserve_bytes: 64 * 1024 * 1024,
             map_bytes: default_map_bytes(),
             tail_events_max: 65_536,
+            retention: Retention::default(),
             clock,
         }
     }
@@ -73,6 +112,7 @@ impl std::fmt::Debug for StoreOptions {
             .field("disk_reserve_bytes", &self.disk_reserve_bytes)
             .field("map_bytes", &self.map_bytes)
             .field("tail_events_max", &self.tail_events_max)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }

@@ -3,11 +3,10 @@
 
 use crate::ledger::{Found, Group, Ledger};
 use crate::record::chunk;
-use crate::record::dead::DeadRow;
 use crate::record::retry::RetryRow;
 use crate::settle::{LastAttempt, Which};
 use crate::standing::Standing;
-use crate::tables::{Table, Txn, no_key, parked_key, parked_seq, timed_parts};
+use crate::tables::{Table, Txn, no_key, parked_key, parked_seq, timed_key, timed_parts};
 use fanfare_core::delivery::{Ending, Origin};
 use heed::RwTxn;
 
@@ -137,19 +136,8 @@ impl Ledger {
     ) -> heed::Result<bool> {
         let Some((key, row)) = first_of(self.tables.dead, txn, webhook)? else { return Ok(false) };
         *budget -= 1;
-        let (_, seq, part) = timed_parts(&key);
-        self.tables.dead.delete(txn, &key)?;
-        self.state.dead = self.state.dead.saturating_sub(1);
-        let index = match DeadRow::decode(&key, &row) {
-            Ok(dead) => Some(dead.index),
-            Err(_) => self.index_of(txn, group, seq, webhook)?,
-        };
-        if let (Some(index), Found::Present(state)) = (index, self.find(txn, &mut group.loaded, seq)?)
-            && state.webhook(index) == Some(webhook)
-            && state.settle_own_row(index, part, 1, Standing::Done).is_some()
-        {
-            Group::touch(&mut group.dirty, seq, state);
-        }
+        let (ended_ms, seq, part) = timed_parts(&key);
+        self.drop_dead(txn, group, webhook, &timed_key(webhook, ended_ms, seq, part), &row)?;
         Ok(true)
     }
 

@@ -144,7 +144,7 @@ impl Ledger {
         let progress =
             |attempt_number| Progress { attempt_number, schedule_step: 0, owed_since_ms: state.now_ms };
         let retry = match row {
-            Ok(row) => RetryRow {
+            Ok(ref row) => RetryRow {
                 index: row.index,
                 part_count: row.part_count,
                 progress: progress(row.attempt_count.saturating_add(1)),
@@ -170,10 +170,9 @@ impl Ledger {
                 }
             }
         };
-        self.tables.dead.delete(txn, key)?;
+        self.take_dead(txn, key, row.as_ref().ok())?;
         let key = timed_key(state.webhook, state.now_ms, seq, part);
         self.tables.retries.put(txn, &key, &retry.encode(&key))?;
-        self.state.dead = self.state.dead.saturating_sub(1);
         self.state.backlog += 1;
         Ok(())
     }

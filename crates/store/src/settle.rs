@@ -176,6 +176,7 @@ impl Ledger {
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => Standing::Done,
             Ending::Dead { .. } | Ending::Retry { .. } => Standing::OwnRow,
         };
+        let mut event_bytes = 0;
         match self.find(txn, &mut group.loaded, seq)? {
             Found::Gone => {
                 if let Origin::Retry { .. } = origin {
@@ -211,6 +212,7 @@ impl Ledger {
                 };
                 let Some(applied) = applied else { return Ok(false) };
                 part = applied.part;
+                event_bytes = state.bytes;
                 Group::touch(&mut group.dirty, seq, state);
                 self.state.backlog = self.state.backlog.saturating_add_signed(applied.deliveries_delta);
             }
@@ -229,7 +231,6 @@ impl Ledger {
                 self.tables.retries.put(txn, &key, &row.encode(&key))?;
             }
             Ending::Dead { reason, progress } => {
-                let key = timed_key(webhook, last.at_ms, seq, part);
                 let row = DeadRow {
                     index,
                     part_count,
@@ -239,11 +240,11 @@ impl Ledger {
                     key: last.key,
                     kind: last.kind,
                     accepted_ms: last.accepted_ms,
+                    event_bytes,
                     event_id: last.event_id,
                     reason: reason.clone(),
                 };
-                self.tables.dead.put(txn, &key, &row.encode(&key))?;
-                self.state.dead += 1;
+                self.put_dead(txn, webhook, (last.at_ms, seq, part), &row)?;
                 self.end_deliveries(1);
             }
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => self.end_deliveries(1),

@@ -14,7 +14,7 @@ use crate::seal::{KeyHasher, Sealer};
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::tables::{self, StoreEnv, Tables, key_no, no_key, timed_parts};
-use crate::writer::{COMMANDS_MAX, Command, READS_MAX, Writer};
+use crate::writer::{COMMANDS_MAX, Command, READS_MAX, Sweeps, Writer};
 use fanfare_core::delivery::{DeliveryKey, Owed};
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, IngestEvent, IngestReceipt, Page, PageRequest, SendFuture, SettleBatch,
@@ -102,6 +102,8 @@ impl LmdbStore {
             used_bytes,
             held: Vec::new(),
             redrives: VecDeque::new(),
+            sweeps: Sweeps::default(),
+            has_no_room: false,
         };
         let writing = spawn("fanfare-store-write", move || writer.run())?;
         let threads = Mutex::new(vec![writing, reading, listing, looking]);

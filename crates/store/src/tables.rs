@@ -50,6 +50,8 @@ tables! {
     retries,
     /// Dead letters.
     dead,
+    /// Hours in which webhooks have dead letters.
+    dead_hours,
     /// Attempts.
     attempts,
     /// The idempotency window.
@@ -77,12 +79,17 @@ impl Tables {
     pub(crate) fn used_bytes(&self, txn: &Txn<'_>) -> heed::Result<u64> {
         let mut bytes = 0;
         for (_, table) in self.all() {
-            let stat = table.stat(txn)?;
-            let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
-            bytes += pages as u64 * u64::from(stat.page_size);
+            bytes += table_bytes(table, txn)?;
         }
         Ok(bytes)
     }
+}
+
+/// Bytes of a table's pages.
+pub(crate) fn table_bytes(table: Table, txn: &Txn<'_>) -> heed::Result<u64> {
+    let stat = table.stat(txn)?;
+    let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+    Ok(pages as u64 * u64::from(stat.page_size))
 }
 
 fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
@@ -116,6 +123,16 @@ pub(crate) fn timed_key(webhook: u32, at_ms: u64, seq: u64, part: u16) -> [u8; 2
 /// Key of a row of attempts.
 pub(crate) fn attempts_key(hour: u32, webhook: u32, commit: u64, n: u16) -> [u8; 18] {
     joined(&[&hour.to_be_bytes(), &webhook.to_be_bytes(), &commit.to_be_bytes(), &n.to_be_bytes()])
+}
+
+/// Key of an hour of a webhook.
+pub(crate) fn hour_key(hour: u32, webhook: u32) -> [u8; 8] {
+    joined(&[&hour.to_be_bytes(), &webhook.to_be_bytes()])
+}
+
+/// Hour and webhook of such a key.
+pub(crate) fn hour_key_parts(key: &[u8]) -> (u32, u32) {
+    (u32::from_be_bytes(field(key, 0)), u32::from_be_bytes(field(key, 4)))
 }
 
 /// Reads a number at a place of a key; 0 past its end, which no key of ours reaches.
@@ -187,6 +204,7 @@ mod tests {
         assert_eq!(timed_parts(&keys[1]), (300, 1, 1));
         assert_eq!(key_no(&keys[3]), 2);
         assert_eq!(parked_seq(&parked_key(5, 77)), 77);
+        assert_eq!(hour_key_parts(&hour_key(5, 77)), (5, 77));
         assert_eq!(attempts_parts(&attempts_key(1, 2, 3, 4)), (3, 4));
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Order: commands are applied as they were queued. Reads go to the reader after the commit of what came before them.
 
+mod batch;
+
+use self::batch::{Answer, Batch, refuse};
 use crate::change::PreparedChange;
 use crate::history::{Desks, Question};
 use crate::ingest::PreparedEvent;
@@ -26,9 +29,6 @@ use tokio::sync::oneshot;
 pub(crate) const COMMANDS_MAX: usize = 1024;
 /// Reads that may wait in front of the reader; more are refused.
 pub(crate) const READS_MAX: usize = 4096;
-const GROUP_EVENTS_MAX: usize = 8192;
-const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
-const GROUP_SETTLEMENTS_MAX: usize = 65_536;
 /// Settlements that no longer wait for company.
 const SETTLEMENTS_ENOUGH: usize = 4096;
 /// How long settlements alone wait for company. With one commit before and one after, well below the 100 ms promised.
@@ -37,6 +37,8 @@ const COMPANY_WAIT: Duration = Duration::from_millis(20);
 const HELD_SETTLEMENTS_MAX: usize = 65_536;
 /// How often a full disk is tried again.
 const FULL_RETRY_WAIT: Duration = Duration::from_secs(1);
+/// How often retention looks for something to remove.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Numbers reserved ahead in the state row.
 const NUMBERS_AHEAD: u32 = 1000;
 
@@ -61,80 +63,12 @@ pub(crate) enum Fix {
     Rebuilt { webhook: u32, first_seq: u64, listed: Vec<Listed> },
 }
 
-/// An answer that waits for the commit.
-enum Answer {
-    Ingest(Reply<IngestReceipt>, Result<IngestReceipt, StoreError>),
-    Done(Reply<()>, Result<(), StoreError>),
-    Read(ReadRequest),
-    Ask(Question),
-}
-
-impl Answer {
-    fn refuse(self, error: StoreError) {
-        // A caller that no longer waits needs no answer.
-        match self {
-            Answer::Ingest(reply, Ok(_)) => drop(reply.send(Err(error))),
-            Answer::Ingest(reply, refused) => drop(reply.send(refused)),
-            Answer::Done(reply, Ok(())) => drop(reply.send(Err(error))),
-            Answer::Done(reply, refused) => drop(reply.send(refused)),
-            Answer::Read(request) => request.refuse(error),
-            Answer::Ask(question) => question.refuse(error),
-        }
-    }
-}
-
 /// Why a transaction was given up.
 enum Failure {
     /// No room: nothing was written, and it may be tried again.
     Full(String),
     /// Nothing may be written any more.
     Fatal(String),
-}
-
-/// Commands taken from the queue for one transaction.
-#[derive(Default)]
-struct Batch {
-    commands: VecDeque<Command>,
-    events: usize,
-    bytes: usize,
-    settlements: usize,
-    /// Something other than settlements is in it.
-    is_urgent: bool,
-    closing: Option<oneshot::Sender<()>>,
-}
-
-impl Batch {
-    fn push(&mut self, command: Command, shared: &Shared) {
-        match &command {
-            Command::Ingest { events, bytes, .. } => {
-                self.events += events.len();
-                self.bytes += bytes;
-                self.is_urgent = true;
-                shared.unqueue(*bytes);
-            }
-            Command::Settle(batch) => {
-                self.settlements += batch.settlements.len() + batch.dropped_chunks.len()
-            }
-            Command::Read(_)
-            | Command::Ask(_)
-            | Command::Redrive(_)
-            | Command::ParkAll(..)
-            | Command::Change(..)
-            | Command::Fix(_) => self.is_urgent = true,
-            Command::Close(_) => {}
-        }
-        match command {
-            Command::Close(reply) => self.closing = Some(reply),
-            command => self.commands.push_back(command),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.closing.is_some()
-            || self.events >= GROUP_EVENTS_MAX
-            || self.bytes >= GROUP_BYTES_MAX
-            || self.settlements >= GROUP_SETTLEMENTS_MAX
-    }
 }
 
 /// See the module.
@@ -153,12 +87,24 @@ pub(crate) struct Writer {
     pub(crate) held: Vec<SettleBatch>,
     /// Redrives under way: a slice of the first in each transaction.
     pub(crate) redrives: VecDeque<Redrive>,
+    pub(crate) sweeps: Sweeps,
+    /// The last transaction found no room: background work rests as long as settlements do.
+    pub(crate) has_no_room: bool,
+}
+
+/// When retention looks, and whether it found something.
+#[derive(Default)]
+pub(crate) struct Sweeps {
+    /// Unix ms.
+    next_look_ms: u64,
+    is_sweeping: bool,
 }
 
 impl Writer {
     /// Whether there is something to do although nothing arrives.
     fn has_slices(&self) -> bool {
-        self.shared.poison().is_none() && (self.ledger.has_reaping() || !self.redrives.is_empty())
+        let has_some = self.ledger.has_reaping() || !self.redrives.is_empty() || self.sweeps.is_sweeping;
+        has_some && self.shared.poison().is_none()
     }
 
     /// Serves until it is told to close.
@@ -202,7 +148,7 @@ impl Writer {
 
     /// Waits for the first command. `false`: everyone is gone.
     fn wait(&self, batch: &mut Batch) -> bool {
-        let first = if !self.held.is_empty() {
+        let first = if !self.held.is_empty() || (self.has_no_room && self.has_slices()) {
             self.commands.recv_timeout(FULL_RETRY_WAIT)
         } else if self.has_slices() {
             match self.commands.try_recv() {
@@ -211,7 +157,7 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
             }
         } else {
-            self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            self.commands.recv_timeout(SWEEP_EVERY)
         };
         match first {
             Ok(command) => batch.push(command, &self.shared),
@@ -256,6 +202,7 @@ impl Writer {
 
     /// A batch that finds no room is given up and its settlements are tried alone.
     fn try_commit(&mut self, mut commands: VecDeque<Command>, is_closing: bool) {
+        self.look_for_expired();
         let is_read = |command: &Command| matches!(command, Command::Read(_) | Command::Ask(_));
         if commands.iter().all(is_read) && self.held.is_empty() && !self.has_slices() && !is_closing {
             for command in commands {
@@ -275,6 +222,7 @@ impl Writer {
             Err(Failure::Fatal(text)) => self.poison(text, answers, commands),
             Err(Failure::Full(text)) => {
                 tracing::warn!(reason = text, "no room for a commit");
+                self.has_no_room = true;
                 for answer in answers {
                     answer.refuse(StoreError::Full(text.clone()));
                 }
@@ -297,6 +245,19 @@ impl Writer {
                 }
                 self.held = settled;
             }
+        }
+    }
+
+    /// From time to time, finds out whether retention has something to do.
+    fn look_for_expired(&mut self) {
+        let now_ms = self.clock.now().unix_ms;
+        if self.sweeps.is_sweeping || now_ms < self.sweeps.next_look_ms {
+            return;
+        }
+        self.sweeps.next_look_ms = now_ms.saturating_add(SWEEP_EVERY.as_millis() as u64);
+        match self.env.read_txn().and_then(|txn| self.ledger.has_expired(&txn, now_ms)) {
+            Ok(has_expired) => self.sweeps.is_sweeping = has_expired,
+            Err(error) => tracing::error!(%error, "cannot look for what retention is to remove"),
         }
     }
 
@@ -399,6 +360,7 @@ impl Writer {
             }
         }
         ledger.reap(&mut txn, &mut group)?;
+        let is_sweeping = self.sweeps.is_sweeping && ledger.sweep(&mut txn, &mut group)?;
         let redriven = match self.redrives.front() {
             Some(redrive) => Some(ledger.redrive(&mut txn, &mut group, redrive.state)?),
             None => None,
@@ -409,6 +371,8 @@ impl Writer {
         let used_bytes = ledger.tables.used_bytes(&txn)?;
         txn.commit()?;
         self.used_bytes = used_bytes;
+        self.has_no_room = false;
+        self.sweeps.is_sweeping = is_sweeping;
         if let Some(state) = redriven {
             self.note_redriven(state);
         }
@@ -489,18 +453,6 @@ impl Writer {
         for command in commands {
             refuse(command, &StoreError::Poisoned(text.clone()));
         }
-    }
-}
-
-/// Answers a command that is not carried out. Settlements are dropped: their deliveries are found owed again.
-fn refuse(command: Command, error: &StoreError) {
-    match command {
-        Command::Ingest { reply, .. } => drop(reply.send(Err(error.clone()))),
-        Command::Read(request) => request.refuse(error.clone()),
-        Command::Ask(question) => question.refuse(error.clone()),
-        Command::Redrive(redrive) => drop(redrive.reply.send(Err(error.clone()))),
-        Command::ParkAll(_, reply) | Command::Change(_, reply) => drop(reply.send(Err(error.clone()))),
-        Command::Settle(_) | Command::Fix(_) | Command::Close(_) => {}
     }
 }
 

@@ -3,7 +3,8 @@
 use super::cursor::Timed;
 use super::view::{self, EventFacts};
 use super::{Historian, Order};
-use crate::ledger::{MS_PER_HOUR, read_state};
+use crate::dead_letters::hour_of;
+use crate::ledger::read_state;
 use crate::record::attempt::{self, Item, Request};
 use crate::record::dead::DeadRow;
 use crate::record::event::{EventView, PARKED_BIT};
@@ -363,10 +364,6 @@ fn is_owed(view: &EventView<'_>, webhook: u32, id: &EventId) -> bool {
 /// All rows of a webhook in a table of timed rows.
 fn all_of(webhook: u32) -> (Vec<u8>, Vec<u8>) {
     (timed_key(webhook, 0, 0, 0).to_vec(), timed_key(webhook, u64::MAX, u64::MAX, u16::MAX).to_vec())
-}
-
-fn hour_of(unix_ms: u64) -> u32 {
-    u32::try_from(unix_ms / MS_PER_HOUR).unwrap_or(u32::MAX)
 }
 
 /// When an id of the shape that we make was made, Unix ms.

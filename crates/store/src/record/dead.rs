@@ -4,7 +4,7 @@
 //! key    = webhook u32, ended_ms u64, seq u64, part u16
 //! body   = index u32, part_count u16, attempt_count u32, failure u8 (255: none), status u16 (0: none),
 //!          has_key u8, key u64 (hash of the ordering key), kind u8 (255: unknown), accepted u64,
-//!          event id text (empty: unknown), reason text
+//!          event_bytes u32, event id text (empty: unknown), reason text
 //! ```
 
 use super::frame::{self, Damaged, Put};
@@ -32,6 +32,8 @@ pub(crate) struct DeadRow {
     pub(crate) kind: Option<EventKind>,
     /// When the event was accepted, Unix ms; when it ended, if that is not known.
     pub(crate) accepted_ms: u64,
+    /// Size of the event's row, which it keeps.
+    pub(crate) event_bytes: u32,
     pub(crate) event_id: Option<EventId>,
     pub(crate) reason: String,
 }
@@ -47,6 +49,7 @@ impl DeadRow {
         put_key(&mut row, self.key);
         row.put_u8(self.kind.map_or(NO_KIND, |kind| kind as u8));
         row.put_u64(self.accepted_ms);
+        row.put_u32(self.event_bytes);
         row.put_text(self.event_id.as_ref().map_or("", EventId::as_str));
         row.put_text(&self.reason);
         frame::finish(&mut row, key);
@@ -67,6 +70,7 @@ impl DeadRow {
                 number => Some(EventKind::from_number(number).ok_or(Damaged(WHAT))?),
             },
             accepted_ms: body.u64()?,
+            event_bytes: body.u32()?,
             event_id: match body.text()? {
                 "" => None,
                 text => Some(EventId::parse(text).map_err(|_| Damaged(WHAT))?),
@@ -95,6 +99,7 @@ mod tests {
                 key: event_id.as_ref().map(|_| 77),
                 kind: event_id.as_ref().map(|_| EventKind::Block),
                 accepted_ms: 99,
+                event_bytes: 1200,
                 event_id,
                 reason: "exhausted".into(),
             };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key    = "state"
-//! body   = next_seq u64, tail_start u64, commit u64, backlog u64, dead u64, webhooks u32, channels u32
+//! body   = next_seq u64, tail_start u64, commit u64, backlog u64, dead u64, dead_bytes u64, swept u64,
+//!          webhooks u32, channels u32
 //! ```
 
 use super::frame::{self, Damaged, Put};
@@ -25,6 +26,10 @@ pub(crate) struct StateRow {
     pub(crate) backlog: u64,
     /// Dead letters kept.
     pub(crate) dead: u64,
+    /// Bytes of the events they keep; an event counts for each of its dead letters.
+    pub(crate) dead_bytes: u64,
+    /// Events before it that have ended are not kept.
+    pub(crate) swept: u64,
     /// Webhook numbers below it may have been given.
     pub(crate) webhooks_reserved: u32,
     /// Channel numbers below it may have been given.
@@ -34,7 +39,10 @@ pub(crate) struct StateRow {
 impl StateRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut row = frame::begin(VERSION);
-        for value in [self.next_seq, self.tail_start, self.commit, self.backlog, self.dead] {
+        for value in [self.next_seq, self.tail_start, self.commit, self.backlog] {
+            row.put_u64(value);
+        }
+        for value in [self.dead, self.dead_bytes, self.swept] {
             row.put_u64(value);
         }
         row.put_u32(self.webhooks_reserved);
@@ -51,6 +59,8 @@ impl StateRow {
             commit: body.u64()?,
             backlog: body.u64()?,
             dead: body.u64()?,
+            dead_bytes: body.u64()?,
+            swept: body.u64()?,
             webhooks_reserved: body.u32()?,
             channels_reserved: body.u32()?,
         };
@@ -71,8 +81,10 @@ mod tests {
             commit: 3,
             backlog: 4,
             dead: 5,
-            webhooks_reserved: 6,
-            channels_reserved: 7,
+            dead_bytes: 6,
+            swept: 7,
+            webhooks_reserved: 8,
+            channels_reserved: 9,
         };
         let row = state.encode();
         assert_eq!(StateRow::decode(&row), Ok(state));

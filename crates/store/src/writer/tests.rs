@@ -87,6 +87,8 @@ fn writer() -> (Writer, SyncSender<Command>, tempfile::TempDir) {
         used_bytes: opened.used_bytes,
         held: Vec::new(),
         redrives: VecDeque::new(),
+        sweeps: Sweeps::default(),
+        has_no_room: false,
     };
     (writer, queue, dir)
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod model;
 mod opening;
 mod redrive;
+mod retention;
 mod rotation;
 mod space;
 mod support;

@@ -358,6 +358,14 @@ impl Site {
         self.store().stats().backlog_deliveries
     }
 
+    /// Lets time pass, and the writer do what falls due: each command is a transaction with a slice of it.
+    pub(crate) fn pass_ms(&self, ms: u64) {
+        self.clock.advance_ms(ms);
+        for _ in 0..40 {
+            wait(self.store().park_all(WebhookNo(0))).unwrap();
+        }
+    }
+
     /// Lets the writer finish its background work: each command is a transaction with a slice of it.
     pub(crate) fn finish_reaping(&self) {
         for _ in 0..10_000 {

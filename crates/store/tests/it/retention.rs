@@ -1,0 +1,169 @@
+//! What is too old or too much goes, and nothing else does.
+
+use crate::support::{START_MS, Site, dead, event, settlement, settlement_of, sized_event};
+use bytes::Bytes;
+use fanfare_core::delivery::{AttemptRecord, Ending, Settlement};
+use fanfare_core::outcome::FailureClass;
+use fanfare_core::ports::Store;
+use fanfare_core::ports::history::DeliveryFilter;
+use fanfare_core::{EventId, Seq};
+use std::collections::BTreeMap;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+fn id(seq: Seq) -> EventId {
+    EventId::parse(&format!("e{}", seq.0)).unwrap()
+}
+
+/// Webhook 1's delivery of an event skipped at that time: an item of attempts and nothing else is left.
+fn skip(site: &Site, at_ms: u64) -> Seq {
+    let seq = site.ingest(vec![event("e", &[(1, true)])])[0];
+    let ending = Ending::Skipped { reason: "r".into() };
+    site.settle(vec![Settlement { event_id: id(seq), at_ms, ..settlement(1, seq, 0, ending) }]);
+    seq
+}
+
+/// A delivery of a webhook given up at that time.
+fn give_up(site: &Site, webhook: u32, at_ms: u64) -> Seq {
+    let seq = site.ingest(vec![event("e", &[(webhook, true)])])[0];
+    site.settle(vec![Settlement { event_id: id(seq), at_ms, ..settlement(webhook, seq, 0, dead()) }]);
+    seq
+}
+
+fn seqs(site: &Site, webhook: u32) -> Vec<u64> {
+    site.list(webhook, DeliveryFilter::default(), 100).iter().map(|item| item.key.seq.0).collect()
+}
+
+#[test]
+fn attempts_go_by_the_hour_when_they_are_too_old() {
+    let mut site = Site::with(1, |options| options.retention.attempts_seconds = 3600);
+    // START_MS lies 800 s into its hour.
+    for minutes in [0, 30, 60, 119, 170] {
+        skip(&site, START_MS + minutes * 60_000);
+    }
+    assert_eq!(seqs(&site, 1), [5, 4, 3, 2, 1]);
+    let second_hour_ends_ms = 2 * HOUR_MS - START_MS % HOUR_MS;
+    site.pass_ms(second_hour_ends_ms - 1);
+    assert_eq!(seqs(&site, 1), [5, 4, 3, 2, 1], "kept to the last moment");
+    site.pass_ms(60_001);
+    assert_eq!(seqs(&site, 1), [5, 4, 3]);
+    site.reopen();
+    site.pass_ms(HOUR_MS);
+    assert_eq!(seqs(&site, 1), [5, 4]);
+    site.pass_ms(HOUR_MS);
+    assert_eq!(seqs(&site, 1), [5]);
+    site.pass_ms(HOUR_MS);
+    assert!(site.rows().is_empty(), "{:?}", site.rows());
+}
+
+#[test]
+fn attempts_over_their_bytes_go_oldest_hour_first_and_the_rest_stays() {
+    let site = Site::with(1, |options| options.retention.attempts_bytes = 100_000);
+    let fail = |n: u64| {
+        let seq = site.ingest(vec![event("e", &[(1, true)])])[0];
+        let attempt = AttemptRecord {
+            attempt_number: 1,
+            started_ms: START_MS,
+            duration_ms: 1,
+            status: Some(200),
+            failure: None::<FailureClass>,
+            snippet: Bytes::from(vec![b'x'; 1000]),
+            detail: None,
+        };
+        let at_ms = START_MS + n * HOUR_MS / 10;
+        let ended = Settlement {
+            event_id: id(seq),
+            at_ms,
+            attempt: Some(attempt),
+            ..settlement(1, seq, 0, Ending::Delivered)
+        };
+        site.settle(vec![ended]);
+    };
+    (0..300).for_each(fail);
+    site.pass_ms(60_000);
+    let left = seqs_all(&site);
+    assert!((30..100).contains(&left.len()), "{} of 300 are left", left.len());
+    // The latest ones, without a gap.
+    let expected: Vec<u64> = (0..left.len() as u64).map(|n| 300 - n).collect();
+    assert_eq!(left, expected);
+}
+
+fn seqs_all(site: &Site) -> Vec<u64> {
+    site.list(1, DeliveryFilter::default(), 1000).iter().map(|item| item.key.seq.0).collect()
+}
+
+#[test]
+fn dead_letters_go_by_the_hour_and_free_their_events() {
+    let mut site = Site::with(3, |options| options.retention.dead_letters_seconds = 10 * 24 * 3600);
+    let shared = site.ingest(vec![event("s", &[(1, true), (2, true), (3, true)])])[0];
+    let ended =
+        |webhook, index, at_ms, ending| Settlement { at_ms, ..settlement(webhook, shared, index, ending) };
+    site.settle(vec![
+        ended(1, 0, START_MS, dead()),
+        ended(2, 1, START_MS + 3 * HOUR_MS, dead()),
+        ended(3, 2, START_MS, Ending::Delivered),
+    ]);
+    give_up(&site, 3, START_MS + 5);
+    give_up(&site, 3, START_MS + 3 * HOUR_MS);
+    assert_eq!((site.rows()["events"], site.store().stats().dead_letters), (3, 4));
+    site.pass_ms(10 * DAY_MS);
+    assert_eq!(site.store().stats().dead_letters, 4);
+    site.pass_ms(HOUR_MS);
+    assert_eq!((seqs(&site, 1), seqs(&site, 2), seqs(&site, 3)), (vec![], vec![1], vec![3]));
+    assert_eq!((site.rows()["events"], site.store().stats().dead_letters), (2, 2));
+    site.reopen();
+    // One put back in time stays owed, however old its event grows.
+    assert_eq!(site.redrive_one(3, "e3", 0, START_MS + 11 * DAY_MS).count, 1);
+    site.pass_ms(3 * HOUR_MS);
+    assert_eq!((seqs(&site, 2), site.backlog(), site.store().stats().dead_letters), (vec![], 1, 0));
+    let (due, _) = site.due(3, u64::MAX);
+    site.settle(vec![settlement_of(3, &due[0], Ending::Delivered)]);
+    let none: BTreeMap<&str, u64> = BTreeMap::new();
+    assert_eq!(site.rows(), none);
+}
+
+#[test]
+fn dead_letters_over_their_bytes_go_oldest_first() {
+    let mut site = Site::with(1, |options| options.retention.dead_letters_bytes = 500_000);
+    let events = (0..40).map(|n| sized_event(&format!("e{n}"), &[(1, true)], 20_000)).collect();
+    let places = site.ingest(events);
+    let given_up = (0..).zip(&places).map(|(n, seq)| Settlement {
+        event_id: id(*seq),
+        at_ms: START_MS + n * HOUR_MS,
+        ..settlement(1, *seq, 0, dead())
+    });
+    site.settle(given_up.collect());
+    for _ in 0..2 {
+        site.pass_ms(60_000);
+        // 24 × 20 KB fit.
+        assert_eq!(seqs(&site, 1), (17..=40).rev().collect::<Vec<_>>());
+        assert_eq!(site.rows()["events"], 24);
+        site.reopen();
+    }
+    // What is put back no longer counts.
+    assert_eq!(site.redrive_dead(1, START_MS).count, 24);
+    site.pass_ms(60_000);
+    assert_eq!((site.backlog(), site.rows()["events"]), (24, 24));
+}
+
+#[test]
+fn a_long_sweep_goes_on_by_itself_while_events_come_and_go() {
+    let site = Site::with(2, |options| options.retention.dead_letters_seconds = 60);
+    let places = site.ingest((0..3000).map(|n| event(&format!("e{n}"), &[(1, true)])).collect());
+    site.settle(places.iter().map(|seq| settlement(1, *seq, 0, dead())).collect());
+    site.clock.advance_ms(2 * HOUR_MS);
+    let mut left = 3000;
+    for n in 0.. {
+        assert!(n < 10_000, "{left} are never swept");
+        let seq = site.ingest(vec![event("between", &[(2, true)])])[0];
+        site.settle(vec![settlement(2, seq, 0, Ending::Delivered)]);
+        let now = site.store().stats().dead_letters;
+        assert!(left - now <= 3 * 512, "{} in a few commits", left - now);
+        left = now;
+        if left == 0 {
+            break;
+        }
+    }
+    assert_eq!((site.rows().len(), site.backlog()), (0, 0));
+}
