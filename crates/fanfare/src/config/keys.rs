@@ -73,6 +73,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("gate.shut_ms_max", Kind::Count),
     key("gate.disable_after_seconds", Kind::Count),
     key("attempts.successes", Kind::Text),
+    key("retention.bodies_seconds", Kind::Count),
+    key("retention.bodies_bytes", Kind::Count),
+    key("retention.attempts_seconds", Kind::Count),
+    key("retention.attempts_bytes", Kind::Count),
+    key("retention.dead_letters_seconds", Kind::Count),
+    key("retention.dead_letters_bytes", Kind::Count),
 ];
 
 /// The setting of this name.

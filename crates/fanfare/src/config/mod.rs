@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use fanfare_core::policy::gate::GatePolicy;
 use fanfare_core::webhook::DEFAULT_SCHEDULE_SECONDS;
 use fanfare_core::{Secret, limits};
+use fanfare_store::Retention;
 use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) gate: GateSettings,
     /// `attempts.*`.
     pub(crate) attempts: AttemptSettings,
+    /// `retention.*`.
+    pub(crate) retention: RetentionSettings,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             retry: RetrySettings::default(),
             gate: GateSettings::default(),
             attempts: AttemptSettings::default(),
+            retention: RetentionSettings::default(),
         }
     }
 }
@@ -230,6 +234,59 @@ impl GateSettings {
 pub(crate) struct AttemptSettings {
     /// `all`, `sampled` (one in a hundred) or `none` of the successes.
     pub(crate) successes: SuccessesSetting,
+}
+
+/// How long what has ended is kept, and how much of it; the oldest goes first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RetentionSettings {
+    /// Bodies of events whose deliveries have all ended, seconds: so long they can be redriven.
+    pub(crate) bodies_seconds: u64,
+    /// Bytes of events above which ended ones go before that.
+    pub(crate) bodies_bytes: u64,
+    /// Recorded attempts, seconds.
+    pub(crate) attempts_seconds: u64,
+    /// Bytes of recorded attempts.
+    pub(crate) attempts_bytes: u64,
+    /// Dead letters, seconds.
+    pub(crate) dead_letters_seconds: u64,
+    /// Bytes of events that dead letters keep.
+    pub(crate) dead_letters_bytes: u64,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        let Retention {
+            bodies_seconds,
+            bodies_bytes,
+            attempts_seconds,
+            attempts_bytes,
+            dead_letters_seconds,
+            dead_letters_bytes,
+        } = Retention::default();
+        RetentionSettings {
+            bodies_seconds,
+            bodies_bytes,
+            attempts_seconds,
+            attempts_bytes,
+            dead_letters_seconds,
+            dead_letters_bytes,
+        }
+    }
+}
+
+impl RetentionSettings {
+    /// As the store takes it.
+    pub(crate) fn store(&self) -> Retention {
+        Retention {
+            bodies_seconds: self.bodies_seconds,
+            bodies_bytes: self.bodies_bytes,
+            attempts_seconds: self.attempts_seconds,
+            attempts_bytes: self.attempts_bytes,
+            dead_letters_seconds: self.dead_letters_seconds,
+            dead_letters_bytes: self.dead_letters_bytes,
+        }
+    }
 }
 
 /// Which successes are recorded.
