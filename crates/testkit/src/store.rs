@@ -2,6 +2,7 @@
 
 use fanfare_core::delivery::{DeliveryKey, Ending, Origin, Owed, Progress, Settlement};
 use fanfare_core::event::Event;
+use fanfare_core::limits::BACKLOG_ROW_DELIVERIES_MAX;
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, DueRetries, IngestEvent, IngestReceipt, IngestVerdict, Page, PageRequest,
     SendFuture, SettleBatch, Store, StoreError, StoreStats, WaitingKey, WaitingKeys, WebhookRoute,
@@ -9,10 +10,12 @@ use fanfare_core::ports::{
 use fanfare_core::webhook::{Account, ApiKey, Channel, Webhook, WebhookStatus};
 use fanfare_core::{AccountId, ChannelNo, KeyId, Secret, Seq, WebhookNo};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+pub mod faulty;
 mod history;
+mod looking;
 
 /// How an entry (one webhook of one event) stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ struct State {
     dead: BTreeMap<(WebhookNo, Seq, u16), Row>,
     settled: Vec<Settlement>,
     commits: u64,
+    /// How many events back what was handed over in memory may lie before it is moved into the backlog index.
+    tail_events_max: Option<u64>,
 }
 
 /// A store that forgets only when it is dropped.
@@ -88,39 +93,10 @@ impl MemoryStore {
         *self.refusal.lock() = error;
     }
 
-    /// Everything settled so far, in order.
-    #[must_use]
-    pub fn settled(&self) -> Vec<Settlement> {
-        self.state.lock().settled.clone()
-    }
-
-    /// Dead letters with their reasons.
-    #[must_use]
-    pub fn dead(&self) -> Vec<(WebhookNo, Seq, String)> {
-        let state = self.state.lock();
-        state
-            .dead
-            .iter()
-            .map(|((no, seq, _), row)| (*no, *seq, row.reason.clone().unwrap_or_default()))
-            .collect()
-    }
-
-    /// Events that are still kept.
-    #[must_use]
-    pub fn event_count(&self) -> usize {
-        self.state.lock().events.len()
-    }
-
-    /// Rows of the backlog index.
-    #[must_use]
-    pub fn parked_row_count(&self) -> usize {
-        self.state.lock().parked.len()
-    }
-
-    /// Rows of the retry table.
-    #[must_use]
-    pub fn retry_row_count(&self) -> usize {
-        self.state.lock().retries.len()
+    /// As `crates/store` bounds its tail: what was handed over in memory and lies further back than so many events goes
+    /// into the backlog index with the next ingest commit, whose receipt says so.
+    pub fn bound_tail(&self, events_max: u64) {
+        self.state.lock().tail_events_max = Some(events_max);
     }
 }
 
@@ -145,21 +121,54 @@ impl State {
             }
             let mut owed = Vec::new();
             for (no, is_direct) in item.owed {
-                owed.push((no, if is_direct { EntryState::Waiting } else { EntryState::Parked }));
-                if !is_direct {
+                let state = match (self.webhooks.contains_key(&no), is_direct) {
+                    // Deleted while the batch was on its way: nobody would ever settle it.
+                    (false, _) => EntryState::Done,
+                    (true, true) => EntryState::Waiting,
+                    (true, false) => EntryState::Parked,
+                };
+                owed.push((no, state));
+                if state == EntryState::Parked {
                     chunks.entry(no).or_default().push(seq);
                 }
+            }
+            if owed.iter().all(|(_, state)| *state == EntryState::Done) {
+                continue;
             }
             let event = Arc::new(Event { seq, ..item.event });
             self.events.insert(seq, StoredEvent { event, owed, parts: HashMap::new() });
         }
-        for (no, seqs) in chunks {
-            if let Some(first) = seqs.first() {
-                self.parked.insert((no, *first), seqs);
+        chunks.into_iter().for_each(|(no, seqs)| self.add_rows(no, &seqs));
+        self.commits += 1;
+        IngestReceipt { verdicts, also_parked: self.shorten_tail() }
+    }
+
+    /// Moves what lies too far back into the backlog index: for which webhooks.
+    fn shorten_tail(&mut self) -> Vec<WebhookNo> {
+        let Some(first) = self.tail_events_max.and_then(|max| self.next_seq.checked_sub(max)) else {
+            return Vec::new();
+        };
+        let mut rows: BTreeMap<WebhookNo, Vec<Seq>> = BTreeMap::new();
+        for (seq, stored) in self.events.range_mut(..Seq(first)) {
+            for (no, state) in &mut stored.owed {
+                if *state == EntryState::Waiting {
+                    *state = EntryState::Parked;
+                    rows.entry(*no).or_default().push(*seq);
+                }
             }
         }
-        self.commits += 1;
-        IngestReceipt { verdicts, also_parked: Vec::new() }
+        let webhooks = rows.keys().copied().collect();
+        rows.into_iter().for_each(|(no, seqs)| self.add_rows(no, &seqs));
+        webhooks
+    }
+
+    /// Adds deliveries, in order of events, to a backlog index.
+    fn add_rows(&mut self, no: WebhookNo, seqs: &[Seq]) {
+        for row in seqs.chunks(BACKLOG_ROW_DELIVERIES_MAX) {
+            if let Some(first) = row.first() {
+                self.parked.entry((no, *first)).or_default().extend(row);
+            }
+        }
     }
 
     fn settle(&mut self, settlement: Settlement) {
@@ -218,9 +227,7 @@ impl State {
                 }
             }
         }
-        if let Some(first) = seqs.first() {
-            self.parked.entry((no, *first)).or_default().extend(seqs);
-        }
+        self.add_rows(no, &seqs);
     }
 
     fn page(&self, request: PageRequest) -> Page {
@@ -309,7 +316,7 @@ impl State {
                 self.dead.retain(|(owner, ..), _| *owner != no);
                 for stored in self.events.values_mut() {
                     for (owner, state) in &mut stored.owed {
-                        if *owner == no && *state != EntryState::Waiting {
+                        if *owner == no {
                             *state = EntryState::Done;
                         }
                     }
@@ -338,7 +345,7 @@ impl Store for MemoryStore {
                 is_ordered: webhook.is_ordered(),
             }));
         }
-        let backlog: std::collections::BTreeSet<WebhookNo> = state.parked.keys().map(|(no, _)| *no).collect();
+        let backlog: BTreeSet<WebhookNo> = state.parked.keys().map(|(no, _)| *no).collect();
         backlog.into_iter().for_each(|no| sink(CatalogEntry::Backlog(no)));
         let mut last = None;
         for (no, due_ms, ..) in state.retries.keys() {
