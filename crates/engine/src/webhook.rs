@@ -31,6 +31,7 @@ use fanfare_core::webhook::{FormatName, Webhook, WebhookStatus};
 use fanfare_signing::SigningKeys;
 use ordering::Learning;
 use rand::RngExt;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -170,6 +171,8 @@ pub(crate) struct WebhookActor {
     not_before_ns: u64,
     /// The webhook was changed and could not be read yet: nothing begins as it was before.
     is_config_stale: bool,
+    /// It is being disabled: a change that is read meanwhile does not let it go on.
+    is_disabling: Rc<Cell<bool>>,
     timer: Option<(SpawnHandle, u64)>,
     has_lost_memory: bool,
     /// In the queue for room in the budget.
@@ -206,6 +209,7 @@ impl WebhookActor {
             last_active_ns: now.mono_ns,
             not_before_ns: 0,
             is_config_stale: false,
+            is_disabling: Rc::default(),
             timer: None,
             has_lost_memory,
             is_waiting_for_room: false,

@@ -159,6 +159,8 @@ impl WebhookActor {
     pub(super) fn disable(&mut self, why: &'static str) {
         let Some(machine) = &mut self.machine else { return };
         machine.set_paused(true);
+        self.is_disabling.set(true);
+        let is_disabling = Rc::clone(&self.is_disabling);
         let (worker, inbox, no, id) =
             (Rc::clone(&self.worker), Rc::clone(&self.inbox), self.shared.no, self.shared.id);
         tokio::task::spawn_local(async move {
@@ -170,6 +172,7 @@ impl WebhookActor {
                 Ok(false) => {}
                 Err(error) => tracing::error!(webhook = %id, %error, "cannot disable a webhook"),
             }
+            is_disabling.set(false);
             inbox.write(|unread| unread.is_reconfigured = true);
         });
     }

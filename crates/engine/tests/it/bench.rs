@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use fanfare_core::event::Subscription;
 use fanfare_core::policy::gate::GatePolicy;
-use fanfare_core::ports::NoFormats;
+use fanfare_core::ports::history::History;
+use fanfare_core::ports::{NoFormats, Store};
 use fanfare_core::webhook::{Account, Auth, DeliveryPolicy, DeliverySettings, FormatName, Scopes, Webhook};
 use fanfare_core::{AccountId, ChannelId, Secret};
 use fanfare_engine::{Engine, EngineOptions, IngestAnswer, NewWebhook, Principal, Successes};
@@ -72,10 +73,7 @@ impl Bench {
         edit: impl FnOnce(&mut EngineOptions),
     ) -> Bench {
         let bench = Self::open_with(MemoryStore::new(), script, edit).await;
-        let account = AccountId::parse("acme").expect("id");
-        let put = Account { id: account.clone(), role: Account::ENTERPRISE.into() };
-        bench.engine.put_account(put).await.expect("account");
-        bench.engine.put_channel(bench.channel.clone(), account, None).await.expect("channel");
+        bench.put_channel().await;
         bench
     }
 
@@ -100,6 +98,25 @@ impl Bench {
         let engine = Engine::start_here(options).await.expect("engine starts");
         let hub = Principal { account: Some(AccountId::parse("acme").expect("id")), scopes: Scopes::ALL };
         Bench { engine, store, transport, clock, hub, channel: ChannelId::parse("C1").expect("id") }
+    }
+
+    /// A new engine, answered by receivers that are well, with other faces of the same store.
+    pub(crate) async fn with_store(
+        memory: Arc<MemoryStore>,
+        faces: impl FnOnce(&Arc<MemoryStore>) -> (Arc<dyn Store>, Arc<dyn History>),
+    ) -> Bench {
+        let (store, history) = faces(&memory);
+        let put_faces = |options: &mut EngineOptions| (options.store, options.history) = (store, history);
+        let bench = Self::open_with(memory, |_| Answer::OK, put_faces).await;
+        bench.put_channel().await;
+        bench
+    }
+
+    async fn put_channel(&self) {
+        let account = AccountId::parse("acme").expect("id");
+        let put = Account { id: account.clone(), role: Account::ENTERPRISE.into() };
+        self.engine.put_account(put).await.expect("account");
+        self.engine.put_channel(self.channel.clone(), account, None).await.expect("channel");
     }
 
     pub(crate) async fn webhook(&self, delivery: DeliverySettings) -> Webhook {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod delivering;
+mod failing;
 mod history;
 mod managing;
 mod memory;

@@ -1,0 +1,112 @@
+//! A store that is slow or cannot read: what is in force meanwhile.
+
+use crate::bench::{Bench, SECOND, run};
+use fanfare_core::ports::{CatalogChange, SettleBatch, StoreError};
+use fanfare_core::webhook::{DeliverySettings, Webhook, WebhookStatus};
+use fanfare_engine::SigningChange;
+use fanfare_testkit::store::MemoryStore;
+use fanfare_testkit::store::faulty::{Call, CommitFate, Done, Faults, FaultyStore, Verdict};
+use fanfare_testkit::transport::Answer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Commits take so many ms, and so many reads of a webhook fail.
+#[derive(Default)]
+struct Slow {
+    commit_ms: AtomicU64,
+    bad_reads: AtomicU64,
+}
+
+impl Faults for Slow {
+    fn at_call(&self, call: Call) -> Verdict {
+        let fails = |left: u64| left.checked_sub(1);
+        if call == Call::Webhook
+            && self.bad_reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok()
+        {
+            return Verdict::Refuse(StoreError::Other("simulated".into()));
+        }
+        Verdict::Take
+    }
+
+    fn commit_time(&self) -> Duration {
+        Duration::from_millis(self.commit_ms.load(Ordering::SeqCst))
+    }
+
+    fn at_commit(&self) -> CommitFate {
+        CommitFate::Go
+    }
+
+    fn answer_time(&self, _: Call) -> Duration {
+        Duration::ZERO
+    }
+
+    fn handed(&self, _: &SettleBatch) {}
+    fn committed(&self, _: &Done<'_>) {}
+    fn change_answered(&self, _: &[CatalogChange]) {}
+    fn crashed(&self) {}
+}
+
+async fn bench(faults: &Arc<Slow>) -> Bench {
+    let bench = Bench::with_store(MemoryStore::new(), |memory| {
+        let store = FaultyStore::start(Arc::clone(memory), Arc::clone(faults) as _);
+        (Arc::clone(&store) as _, store as _)
+    });
+    bench.await
+}
+
+/// Changes a webhook; the answer is waited for in the background.
+fn change(bench: &Bench, webhook: &Webhook, edit: impl FnOnce(&mut Webhook) + Send + 'static) {
+    let (engine, hub, channel) = (bench.engine.clone(), bench.hub.clone(), bench.channel.clone());
+    let id = webhook.id;
+    tokio::task::spawn_local(async move {
+        let change = Box::new(|webhook: &mut Webhook| {
+            edit(webhook);
+            Ok(())
+        });
+        let changed = engine.update_webhook(&hub, &channel, id, SigningChange::Keep, change).await;
+        changed.expect("the change is stored");
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_read_stops_attempts_until_it_can() {
+    run(async {
+        let faults = Arc::new(Slow::default());
+        let bench = bench(&faults).await;
+        let webhook = bench.webhook(DeliverySettings::default()).await;
+        bench.push(1).await;
+        bench.pass(SECOND).await;
+        faults.commit_ms.store(20, Ordering::SeqCst);
+        change(&bench, &webhook, |webhook| webhook.url = "https://new.test/".into());
+        bench.pass(Duration::from_millis(10)).await;
+        // The change itself has read it; its actor will not, three times.
+        faults.bad_reads.store(3, Ordering::SeqCst);
+        bench.pass(Duration::from_millis(20)).await;
+        bench.push(1).await;
+        bench.pass(Duration::from_millis(2500)).await;
+        assert_eq!(bench.sent().len(), 1, "nothing goes to where it was before");
+        bench.pass(2 * SECOND).await;
+        let urls: Vec<String> = bench.sent().into_iter().map(|sent| sent.url).collect();
+        assert_eq!(urls, ["https://receiver.test/hook", "https://new.test/"]);
+    });
+}
+
+#[test]
+fn a_gone_receiver_gets_nothing_while_a_change_overtakes_its_disabling() {
+    run(async {
+        let faults = Arc::new(Slow::default());
+        let bench = bench(&faults).await;
+        bench.transport.set(|_| Answer::Status(410, Duration::from_millis(10)));
+        let webhook =
+            bench.webhook(DeliverySettings { max_in_flight: Some(1), ..DeliverySettings::default() }).await;
+        bench.push(5).await;
+        faults.commit_ms.store(30, Ordering::SeqCst);
+        // Stored after the 410 came, before the webhook is disabled, which waits for it.
+        change(&bench, &webhook, |webhook| webhook.description = Some("the shop's".into()));
+        bench.pass(SECOND).await;
+        assert_eq!(bench.sent().len(), 1);
+        let stored = bench.engine.webhook(&bench.hub, &bench.channel, webhook.id).expect("webhook");
+        assert_eq!((stored.status, stored.description.is_some()), (WebhookStatus::Disabled, true));
+    });
+}
