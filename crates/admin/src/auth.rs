@@ -111,7 +111,7 @@ impl FromRequestParts<Shared> for WebhookCaller {
 }
 
 /// The key in `Authorization: Bearer <key>`; `None` for anything else, two such headers included.
-fn bearer(headers: &HeaderMap) -> Option<Secret> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<Secret> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     let (scheme, key) = value.to_str().ok()?.trim().split_once(' ')?;

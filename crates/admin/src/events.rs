@@ -4,11 +4,12 @@
 //! judgement, so here, unlike in the management calls, a malformed body is told before an unknown channel.
 
 use crate::answer::{json, quoted};
-use crate::auth::{Caller, Ingest};
+use crate::auth::Ingest;
 use crate::body::{IngestBody, Media, media};
 use crate::error::ApiError;
 use crate::openapi::{Call, Routes, content, schema};
 use crate::path::Params;
+use crate::producers::Producer;
 use crate::state::Shared;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -42,13 +43,13 @@ pub(crate) fn routes() -> Routes {
             (Media::Json.name(), content(one_or_many(schema::of("Event")))),
             (Media::Ndjson.name(), content(schema::text())),
         ])
-        .fails([503])
+        .fails([429, 503])
         .answers::<IngestView<'_>>(202, stored);
     let bare = Call::new("pushEvent", "Push one event as the hub's bare body")
         .needs::<Ingest>()
         .header("Idempotency-Key", "The event's id; made when it is not given.", schema::id())
         .takes("HubBody", schema::any_object())
-        .fails([404, 503])
+        .fails([404, 429, 503])
         .answers::<IngestView<'_>>(202, stored);
     Routes::of("events").post("/v1/events", push, events).post(
         "/v1/channels/{channelId}/events/{type}",
@@ -107,7 +108,7 @@ fn one_or_many(event: RefOr<Schema>) -> Schema {
 }
 
 async fn push(
-    caller: Caller<Ingest>,
+    producer: Producer,
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -126,14 +127,15 @@ async fn push(
     {
         return Err(refusal(error.clone()));
     }
-    let answer = shared.engine().ingest(&caller.principal, events).await?;
+    producer.take(&shared, events.len())?;
+    let answer = shared.engine().ingest(&producer.principal, events).await?;
     // Held until here: the engine's own copies are bounded by its own limits.
     drop(body);
     Ok(show(&answer))
 }
 
 async fn push_bare(
-    caller: Caller<Ingest>,
+    producer: Producer,
     State(shared): State<Shared>,
     params: Params,
     request: Request,
@@ -149,10 +151,11 @@ async fn push_bare(
         return Err(ApiError::bad_request("the body is empty; it must be the event's JSON object"));
     }
     let event = bare_event(channel.clone(), kind, id, body.bytes.clone()).map_err(refusal)?;
-    let answer = shared.engine().ingest(&caller.principal, vec![Ok(event)]).await?;
+    producer.take(&shared, 1)?;
+    let answer = shared.engine().ingest(&producer.principal, vec![Ok(event)]).await?;
     drop(body);
     let Some((_, error)) = answer.rejected.first() else { return Ok(show(&answer)) };
-    if is_reached(&shared, &caller.principal, &channel) {
+    if is_reached(&shared, &producer.principal, &channel) {
         Err(ApiError::bad_request(error.clone()))
     } else {
         Err(EngineError::UnknownChannel.into())

@@ -5,7 +5,7 @@
 //! bounds.
 //!
 //! What it is not: it knows no store table, no retry rule, no plugin engine and no HTTP client. It keeps no state
-//! between calls but the budget of ingest bytes.
+//! between calls but the budget of ingest bytes and how far producers have used their rates.
 //!
 //! Where to start: `webhooks.rs` for a management call from end to end, `events.rs` for ingest, `auth.rs` for the
 //! order of the checks.
@@ -35,6 +35,7 @@ mod linger;
 mod names;
 mod openapi;
 mod path;
+mod producers;
 mod query;
 mod server;
 mod starting;

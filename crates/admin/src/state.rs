@@ -1,8 +1,10 @@
 //! What the HTTP face is given by the binary, and its limits.
 
+use crate::producers::Rates;
 use bytes::Bytes;
 use fanfare_core::limits::REQUEST_BYTES_MAX;
 use fanfare_engine::Engine;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -21,6 +23,9 @@ pub struct AdminLimits {
     /// Bytes of ingest bodies held at once over all calls, until their events are stored; over it calls are answered
     /// 503.
     pub ingest_bytes_max: usize,
+    /// Events a second for each key of an account, a second's worth at once; over it calls are answered 429. `None`:
+    /// no limit.
+    pub ingest_per_second: Option<NonZeroU32>,
     /// Connections at once; over it new ones wait to be accepted.
     pub connections_max: usize,
     /// Largest header block of a request, bytes; at least 8192.
@@ -39,6 +44,7 @@ impl Default for AdminLimits {
             management_body_bytes_max: 1024 * 1024,
             ingest_body_bytes_max: REQUEST_BYTES_MAX,
             ingest_bytes_max: 256 * 1024 * 1024,
+            ingest_per_second: None,
             connections_max: 10_000,
             header_bytes_max: 64 * 1024,
             idle_timeout: Duration::from_secs(60),
@@ -85,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) admin: AdminState,
     /// One permit per byte of `ingest_bytes_max`.
     pub(crate) ingest_budget: Arc<Semaphore>,
+    /// How far each producer has used its rate.
+    pub(crate) rates: Rates,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
 }
@@ -95,7 +103,8 @@ pub(crate) type Shared = Arc<Inner>;
 impl Inner {
     pub(crate) fn share(admin: AdminState, document: Bytes) -> Shared {
         let budget = admin.limits.ingest_bytes_max.min(Semaphore::MAX_PERMITS);
-        Arc::new(Inner { admin, ingest_budget: Arc::new(Semaphore::new(budget)), document })
+        let rates = Rates::new(admin.limits.ingest_per_second);
+        Arc::new(Inner { admin, ingest_budget: Arc::new(Semaphore::new(budget)), rates, document })
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -1,6 +1,6 @@
 //! `POST /v1/events` and the bare route.
 
-use super::harness::{Answer, Api, ROOT, Setup, with_api};
+use super::harness::{Answer, Api, ROOT, Setup, WEBHOOKS, with_api};
 use axum::body::Body;
 use fanfare_core::ports::StoreError;
 use fanfare_core::webhook::Scopes;
@@ -258,6 +258,34 @@ async fn a_large_batch_is_parsed_aside() {
         let body = lines.join("\n");
         assert!(body.len() > 256 * 1024, "{}", body.len());
         assert_eq!(ndjson(api, body).await.json()["accepted"], 5000);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_over_its_rate_is_told_when_to_come_back() {
+    let mut setup = Setup::default();
+    setup.limits.ingest_per_second = std::num::NonZeroU32::new(2);
+    with_api(setup, async |api| {
+        let batch = format!("[{},{},{}]", event("e1", "c1"), event("e2", "c1"), event("e3", "c1"));
+        assert_eq!(api.call("POST", EVENTS, batch).await.json()["accepted"], 3);
+        let over = "over this key's rate of 2 events a second";
+        for (path, body) in [(EVENTS, event("e4", "c1")), ("/v1/channels/c1/events/BLOCK", "{}".to_owned())] {
+            let answer = api.call("POST", path, body).await;
+            answer.is_error(429, over);
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+        // The key is limited, not the account, and not the operator.
+        let other = api.new_key("acme", Scopes { ingest: true, ..Scopes::default() }).await;
+        assert_eq!(api.call_as(&other, "POST", EVENTS, event("e5", "c1")).await.status, 202);
+        for _ in 0..5 {
+            assert_eq!(api.call_as(ROOT, "POST", EVENTS, event("e6", "c1")).await.status, 202);
+        }
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        for (id, status) in [("e4", 202), ("e7", 429)] {
+            assert_eq!(api.call("POST", EVENTS, event(id, "c1")).await.status, status, "{id}");
+        }
+        assert_eq!(api.call("GET", WEBHOOKS, "").await.status, 200, "only events have a rate");
     })
     .await;
 }
