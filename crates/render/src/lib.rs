@@ -18,6 +18,8 @@
 mod default;
 mod escape;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod party;
 mod payload;
 mod request;

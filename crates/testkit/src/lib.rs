@@ -2,13 +2,14 @@
 //!
 //! What it is: a store in memory ([`store`]), a transport without sockets ([`transport`]) and a clock that follows
 //! tokio's ([`clock`]), for actors on paused time; and a receiver on a real socket that misbehaves on demand
-//! ([`receiver`]), for what speaks HTTP.
+//! ([`receiver`]), for what speaks HTTP; and what runs fuzz targets over their corpus ([`fuzz`]).
 //!
 //! What it is not: part of the product; nothing here may be reached from a release build.
 //!
 //! Where to start: [`transport::ScriptedTransport`] for actor tests, [`receiver`] for end-to-end tests.
 
 pub mod clock;
+pub mod fuzz;
 pub mod receiver;
 pub mod store;
 pub mod transport;

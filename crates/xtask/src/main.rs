@@ -7,6 +7,7 @@
 //! Where to start: [`COMMANDS`]; each step is a process run at the top of the repository ([`steps`]) or code of its own
 //! ([`tidy`]).
 
+mod fuzz;
 mod setup;
 mod steps;
 mod tidy;
@@ -20,6 +21,7 @@ type Chore = fn(&Path) -> Result<(), String>;
 const COMMANDS: &[(&str, &str, Chore)] = &[
     ("check", "everything the pipeline checks: format, tidy, clippy, docs, deny, tests", steps::check),
     ("test", "sets up what tests need (python venv, openssl) and runs all tests", steps::test),
+    ("fuzz", "fuzzes every target for FUZZ_SECONDS (60) each; needs cargo-fuzz", fuzz::run_all),
     ("golden", "rewrites the expected files of tests/golden; review the difference like code", steps::golden),
     (
         "tidy",
