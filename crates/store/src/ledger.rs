@@ -117,6 +117,8 @@ pub(crate) struct Ledger {
     unreadable: Vec<u64>,
     pub(crate) backlog_max: u64,
     pub(crate) retention: Retention,
+    /// Place of the next event when the store was opened: where events end that an earlier setting may have kept.
+    pub(crate) kept_before: u64,
     pub(crate) damage: DamageCount,
 }
 
@@ -142,9 +144,12 @@ impl Ledger {
             unreadable: Vec::new(),
             backlog_max,
             retention,
+            kept_before: 0,
             damage,
         };
-        Ok(ledger.reload(txn, now_ms)?.map(|()| ledger))
+        let loaded = ledger.reload(txn, now_ms)?;
+        ledger.kept_before = ledger.state.next_seq;
+        Ok(loaded.map(|()| ledger))
     }
 
     /// Puts what is on disk in place of what is in memory, after a transaction was given up.
@@ -276,7 +281,8 @@ impl Ledger {
             };
             state.is_dirty = false;
             let key = seq_key(seq);
-            if state.is_finished() {
+            let is_kept = self.retention.bodies_seconds > 0 && seq >= self.state.swept;
+            if state.is_finished() && !is_kept {
                 self.tables.events.delete(txn, &key)?;
                 if state.has_row {
                     self.tables.progress.delete(txn, &key)?;
@@ -302,6 +308,9 @@ impl Ledger {
             }
         }
         self.window.flush(self.tables.ids, txn, commit, group.now_ms)?;
+        if self.retention.bodies_seconds == 0 && self.state.swept >= self.kept_before {
+            self.state.swept = self.state.next_seq;
+        }
         self.state.tail_start = self.tail.start(self.state.next_seq);
         self.tables.state.put(txn, state::KEY, &self.state.encode())
     }

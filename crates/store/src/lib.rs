@@ -13,7 +13,7 @@
 //!
 //! Invariants:
 //! - An answer to `ingest` or `change` comes after its sync; a refusal leaves nothing behind.
-//! - An event's row exists while someone is owed it or a dead letter keeps it, and no longer.
+//! - An event's row exists while someone is owed it, a dead letter keeps it or retention does, and no longer.
 //! - Below C (`tail_start`), everything owed is named by a chunk or a retry row.
 //! - In key order, a webhook's chunks list its events in order.
 //! - What the writer knows is a function of what is on disk.

@@ -339,6 +339,36 @@ impl EventState {
         self.settle_open(index, part, part_count, to)
     }
 
+    /// Gives a delivery that has ended a row of its own again. `false`: it has not ended.
+    pub(crate) fn revive(&mut self, index: u32, part: u16) -> bool {
+        let at = u32::from(part);
+        let Some(entry) = self.entry(index) else { return false };
+        if self.parts_of(index).is_none() && part > 0 {
+            // An entry that is open and has no parts was not rendered yet, so none of its bodies has ended.
+            if entry.is_open() {
+                return false;
+            }
+            let mut parts = Packed::filled(at + 1, Standing::Done);
+            parts.set(0, entry);
+            self.parts.get_or_insert_default().push((index, parts));
+        }
+        match self.parts_mut(index) {
+            None if entry == Standing::Done => self.set_entry(index, Standing::OwnRow),
+            None => return false,
+            Some(parts) => {
+                if parts.count() <= at {
+                    parts.resize(at + 1, Standing::Done);
+                }
+                if parts.get(at) != Some(Standing::Done) {
+                    return false;
+                }
+                parts.set(at, Standing::OwnRow);
+                self.derive(index);
+            }
+        }
+        true
+    }
+
     /// Ends everything open of an entry. Returns how many deliveries that were.
     pub(crate) fn drop_open(&mut self, index: u32) -> u32 {
         let dropped = self.open_deliveries(index);
@@ -417,6 +447,27 @@ mod tests {
         state.settle_own_row(0, 0, 3, Standing::Done).unwrap();
         assert!(state.is_finished());
         assert!(state.parts().is_empty());
+    }
+
+    #[test]
+    fn what_has_ended_can_be_given_a_row_again_body_by_body() {
+        let mut state = state(&[7, 8]);
+        assert!(!state.revive(0, 0) && !state.revive(0, 1), "it is open");
+        for index in 0..2 {
+            state.settle_open(index, 0, 1, Standing::Done).unwrap();
+        }
+        assert!(state.is_finished());
+        assert!(state.revive(0, 0) && !state.revive(0, 0));
+        assert!(!state.is_finished());
+        assert!(state.revive(0, 2) && state.revive(1, 1));
+        let standings = |index| [0, 1, 2].map(|part| state.part(index, part));
+        let (own, done) = (Some(Standing::OwnRow), Some(Standing::Done));
+        assert_eq!((standings(0), standings(1)), ([own, done, own], [done, own, None]));
+        for (index, part) in [(0, 2), (1, 1), (0, 0)] {
+            assert!(!state.is_finished());
+            state.settle_own_row(index, part, 1, Standing::Done).unwrap();
+        }
+        assert!(state.is_finished() && state.parts().is_empty());
     }
 
     #[test]

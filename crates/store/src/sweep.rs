@@ -1,8 +1,11 @@
 //! Retention: what is too old, or too much, goes in slices. See `design/0003-retention.md`.
 
-use crate::ledger::{Group, Ledger, MS_PER_HOUR};
+use crate::ledger::{Found, Group, Ledger, MS_PER_HOUR};
 use crate::options::Retention;
-use crate::tables::{Txn, hour_key, hour_key_parts, key_no, table_bytes, timed_key, timed_parts};
+use crate::record::event::EventView;
+use crate::tables::{
+    Txn, hour_key, hour_key_parts, key_no, key_seq, seq_key, table_bytes, timed_key, timed_parts,
+};
 use heed::RwTxn;
 use std::ops::Bound;
 
@@ -37,13 +40,17 @@ fn is_hour_over(hour: u32, seconds: u64, now_ms: u64) -> bool {
 impl Ledger {
     /// Whether a sweep would find something.
     pub(crate) fn has_expired(&self, txn: &Txn<'_>, now_ms: u64) -> heed::Result<bool> {
-        Ok(self.expired_attempts(txn, now_ms)?.is_some() || self.expired_dead(txn, now_ms)?.is_some())
+        Ok(self.expired_attempts(txn, now_ms)?.is_some()
+            || self.expired_dead(txn, now_ms)?.is_some()
+            || self.expired_body(txn, now_ms)?.is_some())
     }
 
     /// Does one slice. Returns whether more is left.
     pub(crate) fn sweep(&mut self, txn: &mut RwTxn<'_>, group: &mut Group) -> heed::Result<bool> {
         let mut budget = Budget { rows: SLICE_ROWS_MAX, bytes: SLICE_BYTES_MAX };
-        Ok(self.sweep_attempts(txn, group, &mut budget)? || self.sweep_dead(txn, group, &mut budget)?)
+        Ok(self.sweep_attempts(txn, group, &mut budget)?
+            || self.sweep_dead(txn, group, &mut budget)?
+            || self.sweep_bodies(txn, group, &mut budget)?)
     }
 
     /// The first row of attempts, if it is to go, and its size.
@@ -104,6 +111,62 @@ impl Ledger {
         }
         Ok(false)
     }
+
+    /// The place behind the next event that the low-water mark may pass. While bodies are not kept: behind the last
+    /// that an earlier setting may have kept.
+    fn expired_body(&self, txn: &Txn<'_>, now_ms: u64) -> heed::Result<Option<Passing>> {
+        let Retention { bodies_seconds, bodies_bytes, .. } = self.retention;
+        let swept = self.state.swept;
+        let row = self.tables.events.get_greater_than_or_equal_to(txn, &seq_key(swept))?;
+        let row = row.map(|(key, row)| (key_seq(key), row));
+        if bodies_seconds == 0 {
+            let seq = row.map(|(seq, _)| seq).filter(|seq| *seq < self.kept_before);
+            return Ok((swept < self.kept_before).then(|| match seq {
+                Some(seq) => Passing { seq: Some(seq), swept: seq + 1 },
+                None => Passing { seq: None, swept: self.kept_before },
+            }));
+        }
+        let Some((seq, row)) = row else { return Ok(None) };
+        // One whose header is damaged tells no time; it is set aside when someone needs it.
+        let is_over = EventView::parse(&seq_key(seq), row).map_or(true, |view| {
+            view.accepted_at_ms.saturating_add(bodies_seconds.saturating_mul(1000)) <= now_ms
+        });
+        let is_over = is_over || table_bytes(self.tables.events, txn)? > bodies_bytes;
+        Ok(is_over.then_some(Passing { seq: Some(seq), swept: seq + 1 }))
+    }
+
+    fn sweep_bodies(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        group: &mut Group,
+        budget: &mut Budget,
+    ) -> heed::Result<bool> {
+        while let Some(passing) = self.expired_body(txn, group.now_ms)? {
+            if budget.is_spent() {
+                return Ok(true);
+            }
+            self.state.swept = passing.swept;
+            budget.spend(0);
+            let Some(seq) = passing.seq else { continue };
+            // What ended in this very transaction goes with its flush.
+            if let Found::Present(state) = self.find(txn, &mut group.loaded, seq)?
+                && state.is_finished()
+                && !state.is_dirty
+            {
+                group.loaded.remove(&seq);
+                self.tables.events.delete(txn, &seq_key(seq))?;
+                self.tables.progress.delete(txn, &seq_key(seq))?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// A step of the low-water mark.
+struct Passing {
+    /// The event passed, if there is one.
+    seq: Option<u64>,
+    swept: u64,
 }
 
 #[cfg(test)]

@@ -271,9 +271,12 @@ impl Writer {
     ) -> Result<(), Failure> {
         let started = self.clock.now();
         match self.write(commands, answers, settled, is_closing) {
-            Ok(()) => {
+            Ok(redriven) => {
                 let us = self.clock.now().mono_ns.saturating_sub(started.mono_ns) / 1000;
                 self.shared.publish(&self.ledger.state, self.used_bytes, us);
+                if let Some(state) = redriven {
+                    self.note_redriven(state);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -288,13 +291,14 @@ impl Writer {
         }
     }
 
+    /// Writes and commits; gives where the slice of a redrive that was in it got to.
     fn write(
         &mut self,
         commands: &mut VecDeque<Command>,
         answers: &mut Vec<Answer>,
         settled: &mut Vec<SettleBatch>,
         is_closing: bool,
-    ) -> heed::Result<()> {
+    ) -> heed::Result<Option<Redriving>> {
         let env = self.env.clone();
         let mut txn = env.write_txn()?;
         let ledger = &mut self.ledger;
@@ -373,10 +377,7 @@ impl Writer {
         self.used_bytes = used_bytes;
         self.has_no_room = false;
         self.sweeps.is_sweeping = is_sweeping;
-        if let Some(state) = redriven {
-            self.note_redriven(state);
-        }
-        Ok(())
+        Ok(redriven)
     }
 
     /// Takes in what a committed slice of the first redrive came to.

@@ -9,12 +9,13 @@ use crate::record::attempt::{self, Item, Request};
 use crate::record::dead::DeadRow;
 use crate::record::event::{EventView, PARKED_BIT};
 use crate::record::retry::RetryRow;
+use crate::redrive::EndedOne;
 use crate::standing::Standing;
 use crate::tables::{
     Txn, attempts_key, key_no, key_seq, parked_key, parked_seq, seq_key, timed_key, timed_parts,
 };
 use fanfare_core::EventId;
-use fanfare_core::delivery::AttemptRecord;
+use fanfare_core::delivery::{AttemptRecord, DeliveryStatus};
 use fanfare_core::ports::history::{DeliveryDetail, DeliveryView};
 use std::ops::{Bound, ControlFlow};
 
@@ -37,6 +38,13 @@ enum Stands {
     /// In a row of its own.
     OwnRow(EventFacts),
     Ended,
+}
+
+/// A delivery that can be put back.
+pub(super) enum ToPutBack {
+    /// The key of its row.
+    Dead([u8; 22]),
+    Ended(EndedOne),
 }
 
 /// A row of its own.
@@ -71,17 +79,30 @@ impl Historian {
         Ok(None)
     }
 
-    /// The key of a dead letter.
-    pub(super) fn find_dead(
+    /// What must be told to the writer so that it puts a delivery back. `None`: it is not known, or it is pending.
+    pub(super) fn find_to_put_back(
         &self,
         webhook: u32,
         event_id: &EventId,
         part: u16,
-    ) -> heed::Result<Option<[u8; 22]>> {
-        let Some(located) = self.locate(webhook, event_id)? else { return Ok(None) };
-        Ok(self
-            .dead_at(webhook, located.seq, part)?
-            .map(|((at, seq, part), _)| timed_key(webhook, at, seq, part)))
+    ) -> heed::Result<Option<ToPutBack>> {
+        let Some(DeliveryDetail { delivery, attempts }) = self.find(webhook, event_id, part)? else {
+            return Ok(None);
+        };
+        let seq = delivery.key.seq.0;
+        Ok(match delivery.status {
+            DeliveryStatus::Pending => None,
+            DeliveryStatus::Dead => {
+                Some(ToPutBack::Dead(timed_key(webhook, delivery.ended_ms.unwrap_or_default(), seq, part)))
+            }
+            DeliveryStatus::Delivered | DeliveryStatus::Skipped => Some(ToPutBack::Ended(EndedOne {
+                seq,
+                part,
+                attempt_number: attempts.last().map_or(0, |attempt| attempt.attempt_number),
+                failure: delivery.last_failure,
+                status: delivery.last_status,
+            })),
+        })
     }
 
     fn stands(&self, webhook: u32, seq: u64, part: u16) -> heed::Result<Stands> {

@@ -11,10 +11,12 @@ use crate::record::dead::DeadRow;
 use crate::record::event::{EventView, PARKED_BIT};
 use crate::record::retry::RetryRow;
 use crate::record::state::{self, StateRow};
+use crate::standing::Standing;
 use crate::tables::{
     Txn, attempts_key, attempts_parts, key_no, key_seq, parked_key, parked_seq, seq_key, timed_key,
     timed_parts,
 };
+use fanfare_core::delivery::DeliveryKey;
 use fanfare_core::ports::StoreError;
 use fanfare_core::ports::history::{DeliveryFilter, DeliveryPage, DeliveryView, ListRequest};
 use std::ops::Bound;
@@ -303,6 +305,9 @@ impl Historian {
                 };
                 for (at, item) in (0..limit).zip(&items).rev() {
                     let Some(status) = view::ended_status(item) else { continue };
+                    if self.is_kept_for_more(txn, webhook, item.key)? {
+                        continue;
+                    }
                     if work.is_full() {
                         return Ok(Some(Place::Ended(EndedPlace { items: at + 1, ..here })));
                     }
@@ -316,6 +321,16 @@ impl Historian {
             }
             to = EndedPlace { hour, commit: u64::MAX, n: u16::MAX, items: u32::MAX };
         }
+    }
+
+    /// Whether a delivery that ended once was put back and is pending or dead now, so that it is listed as that.
+    fn is_kept_for_more(&self, txn: &Txn<'_>, webhook: u32, key: DeliveryKey) -> heed::Result<bool> {
+        let seq = key.seq.0;
+        let Some(row) = self.tables.events.get(txn, &seq_key(seq))? else { return Ok(false) };
+        let Ok(state) = read_state(&self.tables, txn, seq, row, &self.damage)? else { return Ok(false) };
+        let index = state.iter().find(|(_, owed, _)| *owed == webhook).map(|(index, ..)| index);
+        let standing = index.and_then(|index| state.part(index, key.part));
+        Ok(standing.is_some_and(|standing| standing != Standing::Done))
     }
 
     /// The last hour before this one that has rows of anyone: two seeks, however many rows it has.

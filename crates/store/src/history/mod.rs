@@ -9,6 +9,7 @@ mod find;
 mod list;
 mod view;
 
+use self::find::ToPutBack;
 use crate::ledger::DamageCount;
 use crate::record::frame::Damaged;
 use crate::redrive::{Redrive, Reply};
@@ -102,13 +103,16 @@ impl Historian {
                     drop(reply.send(self.find(webhook.0, &event_id, part).map_err(other)));
                 }
                 Question::RedriveOne { webhook, event_id, part, now_ms, reply } => {
-                    match self.find_dead(webhook.0, &event_id, part) {
+                    match self.find_to_put_back(webhook.0, &event_id, part) {
                         Err(error) => drop(reply.send(Err(other(error)))),
                         Ok(None) => drop(reply.send(Ok(Redriven::default()))),
                         // The writer never waits for this thread, so this wait ends; an error drops the reply,
                         // which tells the caller that the store is closed.
-                        Ok(Some(key)) => {
-                            let redrive = Redrive::one(webhook.0, key, now_ms, reply);
+                        Ok(Some(found)) => {
+                            let redrive = match found {
+                                ToPutBack::Dead(key) => Redrive::dead(webhook.0, key, now_ms, reply),
+                                ToPutBack::Ended(one) => Redrive::ended(webhook.0, one, now_ms, reply),
+                            };
                             drop(self.commands.send(Command::Redrive(redrive)));
                         }
                     }

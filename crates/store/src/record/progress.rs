@@ -3,6 +3,7 @@
 //! ```text
 //! key    = seq u64
 //! body   = entry_count u32, ⌈entry_count / 4⌉ bytes, part_lists varint, (index u32, part_count u16, ⌈part_count / 4⌉ bytes) × m
+//!        | u32 with all bits set: everything is done, kept for retention
 //! ```
 //! Two bits each, lowest first: 0 waiting, 1 parked, 2 own row, 3 done.
 
@@ -11,9 +12,16 @@ use crate::standing::{EventState, Packed, Standing};
 
 const VERSION: u8 = 1;
 const WHAT: &str = "progress";
+/// In place of a count: an event that has ended and is kept.
+const ALL_DONE: u32 = u32::MAX;
 
 pub(crate) fn encode(key: &[u8; 8], state: &EventState) -> Vec<u8> {
     let mut row = frame::begin(VERSION);
+    if state.is_finished() {
+        row.put_u32(ALL_DONE);
+        frame::finish(&mut row, key);
+        return row;
+    }
     row.put_u32(state.entries().count());
     row.extend_from_slice(state.entries().bytes());
     row.put_varint(state.parts().len() as u64);
@@ -30,6 +38,11 @@ pub(crate) fn encode(key: &[u8; 8], state: &EventState) -> Vec<u8> {
 pub(crate) fn restore(key: &[u8; 8], row: &[u8], state: &mut EventState) -> Result<(), Damaged> {
     let mut body = frame::open(row, key, VERSION, WHAT)?;
     let count = body.u32()?;
+    if count == ALL_DONE {
+        body.end()?;
+        state.restore(Packed::filled(state.count(), Standing::Done), Vec::new());
+        return Ok(());
+    }
     if count != state.count() {
         return Err(body.damaged());
     }
@@ -49,6 +62,10 @@ pub(crate) fn restore(key: &[u8; 8], row: &[u8], state: &mut EventState) -> Resu
 pub(crate) fn look_up(key: &[u8; 8], row: &[u8], index: u32) -> Result<(Standing, Vec<u16>), Damaged> {
     let mut body = frame::open(row, key, VERSION, WHAT)?;
     let count = body.u32()?;
+    if count == ALL_DONE {
+        body.end()?;
+        return Ok((Standing::Done, Vec::new()));
+    }
     let entries = body.bytes(Packed::bytes_of(count))?;
     let standing = Some(index)
         .filter(|index| *index < count)
@@ -98,6 +115,22 @@ mod tests {
             assert_eq!(settled, state.settled_parts(index));
         }
         assert!(look_up(&key, &row, 70).is_err());
+        frame::check_every_damage(&row, |row| restore(&key, row, &mut fresh()).is_ok());
+    }
+
+    #[test]
+    fn what_is_done_takes_nine_bytes_whatever_its_fan_out() {
+        let mut state = fresh();
+        for index in 0..70 {
+            state.settle_open(index, 0, 1, Standing::Done).unwrap();
+        }
+        let key = 4_u64.to_be_bytes();
+        let row = encode(&key, &state);
+        assert_eq!(row.len(), 9);
+        let mut back = fresh();
+        restore(&key, &row, &mut back).unwrap();
+        assert!(back.is_finished() && !back.has_waiting() && back.has_row);
+        assert_eq!(look_up(&key, &row, 69), Ok((Standing::Done, Vec::new())));
         frame::check_every_damage(&row, |row| restore(&key, row, &mut fresh()).is_ok());
     }
 

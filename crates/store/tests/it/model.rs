@@ -1,7 +1,8 @@
 //! Random sequences of everything callers do, against a model of a few lines: what is owed, and what is left on disk.
 
 use crate::support::{START_MS, Site, dead, event, retry, settlement, wait};
-use fanfare_core::delivery::{Ending, Origin, Settlement};
+use fanfare_core::delivery::{DeliveryStatus, Ending, Origin, Settlement};
+use fanfare_core::ports::history::{DeliveryFilter, RedriveRequest};
 use fanfare_core::ports::{CatalogChange, IngestEvent, IngestVerdict, Store};
 use fanfare_core::{Seq, WebhookNo};
 use fanfare_store::StoreOptions;
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const WEBHOOKS: u32 = 4;
 const IDS_MAX: usize = 4;
+/// Longer than everything is kept.
+const AGE_MS: u64 = 40 * 24 * 3_600_000;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -20,8 +23,12 @@ enum Op {
     Settle(Vec<(u16, u8)>),
     ParkAll(u32),
     DropChunks(u32),
+    /// Puts back a webhook's dead letters, or, where bodies are kept, what was skipped.
+    Redrive(u32, DeliveryStatus),
     Delete(u32),
     Reopen,
+    /// Dead letters, attempts and bodies grow too old.
+    Age,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -31,8 +38,12 @@ fn op() -> impl Strategy<Value = Op> {
         6 => vec((any::<u16>(), 0_u8..5), 1..8).prop_map(Op::Settle),
         1 => (1..=WEBHOOKS).prop_map(Op::ParkAll),
         1 => (1..=WEBHOOKS).prop_map(Op::DropChunks),
+        2 => (1..=WEBHOOKS, any::<bool>()).prop_map(|(no, is_dead)| {
+            Op::Redrive(no, if is_dead { DeliveryStatus::Dead } else { DeliveryStatus::Skipped })
+        }),
         1 => proptest::option::weighted(0.3, 1..=WEBHOOKS)
             .prop_map(|no| no.map_or(Op::Reopen, Op::Delete)),
+        1 => proptest::option::weighted(0.5, Just(Op::Age)).prop_map(|op| op.unwrap_or(Op::Reopen)),
     ]
 }
 
@@ -62,6 +73,14 @@ struct Model {
     next_seq: u64,
     ids: VecDeque<u8>,
     deleted: BTreeSet<u32>,
+    now_ms: u64,
+    /// Whether bodies are kept after all has ended.
+    keeps: bool,
+    /// Events that took a row, and up to where those that ended are no longer kept.
+    events: BTreeSet<Seq>,
+    swept: Seq,
+    /// Skips that were recorded, whatever became of their deliveries since.
+    skips: BTreeSet<(Seq, u32, u16)>,
 }
 
 impl Model {
@@ -71,6 +90,44 @@ impl Model {
 
     fn count(&self, is_counted: impl Fn(&Body) -> bool) -> u64 {
         self.deliveries.values().flat_map(|d| &d.bodies).filter(|body| is_counted(body)).count() as u64
+    }
+
+    /// Events whose rows are there.
+    fn kept(&self) -> BTreeSet<Seq> {
+        let needed = self.deliveries.iter().filter(|(_, d)| d.bodies.iter().any(|body| *body != Body::Ended));
+        let mut kept: BTreeSet<Seq> = needed.map(|((seq, _), _)| *seq).collect();
+        if self.keeps {
+            kept.extend(self.events.range(self.swept..));
+        }
+        kept
+    }
+
+    /// Turns what fits into retries that are due now; gives how many.
+    fn redrive(&mut self, webhook: u32, status: DeliveryStatus) -> u64 {
+        let (now_ms, kept, skips) = (self.now_ms, self.kept(), self.skips.clone());
+        let mut count = 0;
+        for ((seq, no), delivery) in &mut self.deliveries {
+            for (part, body) in (0..).zip(&mut delivery.bodies) {
+                let fits = match status {
+                    DeliveryStatus::Dead => *body == Body::Dead,
+                    _ => *body == Body::Ended && skips.contains(&(*seq, *no, part)) && kept.contains(seq),
+                };
+                if fits && *no == webhook {
+                    *body = Body::Retry(now_ms);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    fn age(&mut self) {
+        self.now_ms += AGE_MS;
+        self.ids.clear();
+        self.skips.clear();
+        self.swept = Seq(self.next_seq + 1);
+        let bodies = self.deliveries.values_mut().flat_map(|d| &mut d.bodies);
+        bodies.filter(|body| **body == Body::Dead).for_each(|body| *body = Body::Ended);
     }
 
     /// Applies an ending by the store's rules and gives the settlement.
@@ -95,8 +152,12 @@ impl Model {
         if matches!(known, None | Some(Body::Open | Body::Retry(_))) {
             delivery.bodies.resize(usize::from(count), Body::Open);
             delivery.bodies[usize::from(part)] = to;
+            if matches!(ending, Ending::Skipped { .. }) {
+                self.skips.insert((*seq, *webhook, part));
+            }
         }
         Some(Settlement {
+            at_ms: self.now_ms,
             part,
             part_count: count,
             origin,
@@ -110,6 +171,11 @@ fn options(options: &mut StoreOptions) {
     options.idempotency_ids_max = IDS_MAX;
 }
 
+fn keeping_options(options: &mut StoreOptions) {
+    self::options(options);
+    options.retention.bodies_seconds = 24 * 3600;
+}
+
 fn ingest(site: &Site, model: &mut Model, events: &[(u8, u8, Option<u8>)]) {
     let mut batch = Vec::new();
     let mut expected = Vec::new();
@@ -119,7 +185,9 @@ fn ingest(site: &Site, model: &mut Model, events: &[(u8, u8, Option<u8>)]) {
             .map(|no| (no, in_memory & (1 << (no - 1)) != 0))
             .collect();
         let name = id.map_or("made".to_owned(), |id| format!("id{id}"));
-        batch.push(IngestEvent { is_deduplicated: id.is_some(), ..event(&name, &owed) });
+        let mut item = IngestEvent { is_deduplicated: id.is_some(), ..event(&name, &owed) };
+        item.event.accepted_at_ms = model.now_ms;
+        batch.push(item);
         if let Some(id) = id {
             if model.ids.contains(id) {
                 expected.push(IngestVerdict::Duplicate);
@@ -133,6 +201,9 @@ fn ingest(site: &Site, model: &mut Model, events: &[(u8, u8, Option<u8>)]) {
         model.next_seq += 1;
         let seq = Seq(model.next_seq);
         expected.push(IngestVerdict::Accepted(seq));
+        if !owed.is_empty() {
+            model.events.insert(seq);
+        }
         for (index, (webhook, _)) in (0..).zip(owed) {
             if !model.deleted.contains(&webhook) {
                 model.deliveries.insert((seq, webhook), Delivery { index, bodies: vec![Body::Open] });
@@ -187,21 +258,16 @@ fn check(site: &Site, model: &Model, webhook: u32, is_listed: bool) {
 fn check_counts(site: &Site, model: &Model) {
     assert_eq!(site.backlog(), model.count(|body| matches!(body, Body::Open | Body::Retry(_))));
     assert_eq!(site.store().stats().dead_letters, model.count(|body| *body == Body::Dead));
-    let kept: BTreeSet<Seq> = model
-        .deliveries
-        .iter()
-        .filter(|(_, d)| d.bodies.iter().any(|body| *body != Body::Ended))
-        .map(|((seq, _), _)| *seq)
-        .collect();
+    let kept = model.kept();
     let rows = site.rows();
     assert_eq!(rows.get("events").copied().unwrap_or(0), kept.len() as u64, "{kept:?}");
     assert!(rows.get("progress").copied().unwrap_or(0) <= kept.len() as u64);
     assert_eq!(site.store().stats().damaged_records, 0);
 }
 
-fn run(ops: &[Op]) {
-    let mut site = Site::with(WEBHOOKS, options);
-    let mut model = Model::default();
+fn run(ops: &[Op], keeps: bool) {
+    let mut site = Site::with(WEBHOOKS, if keeps { keeping_options } else { options });
+    let mut model = Model { keeps, now_ms: START_MS, ..Model::default() };
     for op in ops {
         let mut listed = 0..0;
         match op {
@@ -219,6 +285,15 @@ fn run(ops: &[Op]) {
             Op::DropChunks(no) => {
                 let chunks = site.page(*no, Seq(0), usize::MAX).chunks;
                 site.settle_and_drop(Vec::new(), chunks.into_iter().map(|chunk| (*no, chunk)).collect());
+            }
+            Op::Redrive(no, status) => {
+                let filter = DeliveryFilter { status: Some(*status), ..Default::default() };
+                let redriven = site.redrive(*no, RedriveRequest::Many(filter), model.now_ms);
+                assert_eq!(redriven.count, model.redrive(*no, *status), "{status:?}");
+            }
+            Op::Age => {
+                model.age();
+                site.pass_ms(AGE_MS);
             }
             Op::Delete(no) => {
                 wait(site.store().change(vec![CatalogChange::DeleteWebhook(WebhookNo(*no))])).unwrap();
@@ -248,7 +323,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_owed_follows_the_model(ops in vec(op(), 1..40)) {
-        run(&ops);
+    fn what_is_owed_follows_the_model(ops in vec(op(), 1..40), keeps in any::<bool>()) {
+        run(&ops, keeps);
     }
 }

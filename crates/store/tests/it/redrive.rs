@@ -81,7 +81,7 @@ fn a_dead_letter_put_back_is_due_at_once_with_a_new_schedule_and_the_next_number
     let numbers: Vec<u32> = found.attempts.iter().map(|attempt| attempt.attempt_number).collect();
     assert_eq!((found.delivery.status, numbers), (DeliveryStatus::Delivered, vec![12, 13]));
     assert_eq!(site.rows().keys().copied().collect::<Vec<_>>(), ["attempts"]);
-    assert_eq!(site.redrive_one(1, "a", 0, now_ms), Redriven::default());
+    assert_eq!(site.redrive_one(1, "a", 0, now_ms), Redriven { count: 0, without_body: 1 });
 }
 
 /// The number of an attempt that was never made is given to the next one.

@@ -2,10 +2,10 @@
 
 use crate::support::{START_MS, Site, dead, event, settlement, settlement_of, sized_event};
 use bytes::Bytes;
-use fanfare_core::delivery::{AttemptRecord, Ending, Settlement};
+use fanfare_core::delivery::{AttemptRecord, DeliveryStatus, Ending, Settlement};
 use fanfare_core::outcome::FailureClass;
 use fanfare_core::ports::Store;
-use fanfare_core::ports::history::DeliveryFilter;
+use fanfare_core::ports::history::{DeliveryFilter, RedriveRequest, Redriven};
 use fanfare_core::{EventId, Seq};
 use std::collections::BTreeMap;
 
@@ -166,4 +166,169 @@ fn a_long_sweep_goes_on_by_itself_while_events_come_and_go() {
         }
     }
     assert_eq!((site.rows().len(), site.backlog()), (0, 0));
+}
+
+/// Webhook 1's delivery of an event of that time, delivered at once with a record of it.
+fn deliver(site: &Site, accepted_ms: u64, padding: usize) -> Seq {
+    let mut item = sized_event("e", &[(1, true)], padding);
+    item.event.accepted_at_ms = accepted_ms;
+    let seq = site.ingest(vec![item])[0];
+    site.settle(vec![delivered(seq, accepted_ms)]);
+    seq
+}
+
+fn delivered(seq: Seq, accepted_ms: u64) -> Settlement {
+    let attempt = AttemptRecord {
+        attempt_number: 1,
+        started_ms: accepted_ms,
+        duration_ms: 1,
+        status: Some(200),
+        failure: None,
+        snippet: Bytes::new(),
+        detail: None,
+    };
+    Settlement {
+        event_id: id(seq),
+        accepted_ms,
+        at_ms: accepted_ms + 1,
+        attempt: Some(attempt),
+        ..settlement(1, seq, 0, Ending::Delivered)
+    }
+}
+
+fn event_rows(site: &Site) -> u64 {
+    site.rows().get("events").copied().unwrap_or(0)
+}
+
+#[test]
+fn bodies_of_what_has_ended_are_kept_for_their_time_and_owed_to_nobody() {
+    let mut site = Site::with(1, |options| options.retention.bodies_seconds = 3600);
+    for minutes in [0, 10, 20] {
+        deliver(&site, START_MS + minutes * 60_000, 0);
+    }
+    let waiting = site.ingest(vec![event("w", &[(1, true)])])[0];
+    for _ in 0..2 {
+        assert_eq!((event_rows(&site), site.backlog()), (4, 1));
+        site.reopen();
+        assert_eq!(site.parked_seqs(1), [waiting]);
+    }
+    site.pass_ms(HOUR_MS + 10 * 60_000 - 1);
+    assert_eq!(event_rows(&site), 3);
+    site.pass_ms(60_001);
+    assert_eq!(event_rows(&site), 2);
+    site.pass_ms(HOUR_MS);
+    // Only what is owed is left; the mark has passed it, so it goes at once when it ends.
+    assert_eq!((event_rows(&site), site.backlog()), (1, 1));
+    let owed = site.parked(1);
+    site.settle_and_drop(vec![settlement_of(1, &owed[0], Ending::Delivered)], vec![(1, waiting)]);
+    assert_eq!((event_rows(&site), site.backlog()), (0, 0));
+    assert!(!site.rows().contains_key("progress"));
+    // The next one is behind the mark again.
+    deliver(&site, START_MS + 3 * HOUR_MS, 0);
+    site.reopen();
+    assert_eq!((event_rows(&site), site.parked_seqs(1)), (1, vec![]));
+}
+
+#[test]
+fn bodies_over_their_bytes_go_oldest_first() {
+    let site = Site::with(1, |options| {
+        options.retention.bodies_seconds = 1_000_000;
+        options.retention.bodies_bytes = 1_000_000;
+    });
+    for n in 0..100 {
+        deliver(&site, START_MS + n, 20_000);
+    }
+    site.pass_ms(60_000);
+    let left = event_rows(&site);
+    assert!((30..50).contains(&left), "{left} are left");
+    // The latest ones can still be put back, older ones cannot.
+    assert_eq!(site.redrive_one(1, "e100", 0, START_MS + 500).count, 1);
+    assert_eq!(site.redrive_one(1, "e1", 0, START_MS + 500).without_body, 1);
+}
+
+#[test]
+fn bodies_kept_by_an_earlier_setting_go_when_it_is_taken_back() {
+    let mut site = Site::with(1, |options| options.retention.bodies_seconds = 1_000_000);
+    for n in 0..700 {
+        deliver(&site, START_MS + n, 0);
+    }
+    let waiting = site.ingest(vec![event("w", &[(1, true)])])[0];
+    assert_eq!(event_rows(&site), 701);
+    site.tweak = |_| {};
+    site.reopen();
+    site.pass_ms(1);
+    assert_eq!((event_rows(&site), site.parked_seqs(1)), (1, vec![waiting]));
+    deliver(&site, START_MS, 0);
+    assert_eq!(event_rows(&site), 1, "what ends now goes at once");
+    // And the other way round: only what ends from now on is kept.
+    site.tweak = |options| options.retention.bodies_seconds = 1_000_000;
+    site.reopen();
+    let owed = site.parked(1);
+    site.settle_and_drop(vec![settlement_of(1, &owed[0], Ending::Delivered)], vec![(1, waiting)]);
+    deliver(&site, START_MS, 0);
+    assert_eq!(event_rows(&site), 1);
+}
+
+#[test]
+fn what_was_delivered_or_skipped_is_put_back_while_its_body_is_kept() {
+    let mut site = Site::with(2, |options| options.retention.bodies_seconds = 1_000_000);
+    let gone = deliver(&site, START_MS, 0);
+    for n in 1..=1200 {
+        deliver(&site, START_MS + n * 1000, 0);
+    }
+    let skipped = skip(&site, START_MS + 5);
+    site.reopen_after(|dir| crate::support::edit(dir, "events", |rows| drop(rows.remove(0))));
+    let now_ms = START_MS + 5_000_000;
+    let of =
+        |status, from_ms| RedriveRequest::Many(DeliveryFilter { status: Some(status), from_ms, to_ms: None });
+    let count = |redriven: Redriven| (redriven.count, redriven.without_body);
+    assert_eq!(count(site.redrive(1, of(DeliveryStatus::Skipped, None), now_ms)), (1, 0));
+    assert_eq!(
+        count(site.redrive(1, of(DeliveryStatus::Delivered, Some(START_MS + 1_150_000)), now_ms)),
+        (51, 0)
+    );
+    assert_eq!(count(site.redrive(1, of(DeliveryStatus::Delivered, None), now_ms + 1)), (1149, 1));
+    assert_eq!(count(site.redrive(1, of(DeliveryStatus::Delivered, None), now_ms + 2)), (0, 1));
+    assert_eq!(count(site.redrive_one(1, id(gone).as_str(), 0, now_ms)), (0, 1));
+    assert_eq!(count(site.redrive(1, of(DeliveryStatus::Pending, None), now_ms)), (0, 0));
+    assert_eq!(site.backlog(), 1201);
+    for _ in 0..2 {
+        let (due, _) = site.due(1, now_ms);
+        assert_eq!(due.len(), 52);
+        let numbers =
+            |seq: Seq| due.iter().find(|owed| owed.event.seq == seq).map(|owed| owed.progress.attempt_number);
+        assert_eq!((numbers(skipped), numbers(Seq(1201))), (Some(1), Some(2)));
+        // Each is listed once, as what it is now.
+        let all: Vec<u64> =
+            site.list(1, DeliveryFilter::default(), 500).iter().map(|item| item.key.seq.0).collect();
+        assert_eq!((all.len(), all[1201]), (1202, gone.0));
+        site.reopen();
+    }
+    // Delivered again, it has two ends and both attempts.
+    let (due, _) = site.due(1, u64::MAX);
+    let again: Vec<Settlement> = due
+        .iter()
+        .map(|owed| Settlement {
+            origin: owed.origin,
+            at_ms: now_ms + 9,
+            ..delivered(owed.event.seq, START_MS)
+        })
+        .collect();
+    site.settle(again);
+    let found = site.find(1, "e77", 0).unwrap();
+    assert_eq!((found.delivery.status, found.attempts.len()), (DeliveryStatus::Delivered, 2));
+    assert_eq!((found.delivery.ended_ms, site.backlog()), (Some(now_ms + 9), 0));
+}
+
+/// Without the setting, what others still need can be put back all the same.
+#[test]
+fn a_body_that_is_owed_to_others_can_be_put_back_too() {
+    let site = Site::new(2);
+    let seq = site.ingest(vec![event("e", &[(1, true), (2, true)])])[0];
+    site.settle(vec![delivered(seq, START_MS)]);
+    assert_eq!(site.redrive_one(1, "e1", 0, START_MS + 5).count, 1);
+    assert_eq!(site.redrive_one(1, "e1", 0, START_MS + 5).count, 0);
+    let (due, _) = site.due(1, u64::MAX);
+    site.settle(vec![settlement_of(1, &due[0], Ending::Delivered), settlement(2, seq, 1, Ending::Delivered)]);
+    assert_eq!((event_rows(&site), site.backlog()), (0, 0));
 }

@@ -197,7 +197,8 @@ pub(crate) fn edit(dir: &Path, table: &str, change: impl FnOnce(&mut Rows)) {
 pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
     store: Option<Arc<LmdbStore>>,
-    tweak: fn(&mut StoreOptions),
+    /// How the next opening is set up.
+    pub(crate) tweak: fn(&mut StoreOptions),
     pub(crate) dir: tempfile::TempDir,
 }
 
