@@ -119,6 +119,7 @@ pub(crate) fn admin_limits(settings: &Settings) -> AdminLimits {
     AdminLimits {
         connections_max: settings.limits.connections,
         ingest_bytes_max: settings.limits.ingest_bytes,
+        ingest_per_second: settings.limits.ingest_per_second,
         ..AdminLimits::default()
     }
 }

@@ -63,6 +63,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.disk_bytes", Kind::Count),
     key("limits.connections", Kind::Count),
     key("limits.ingest_bytes", Kind::Count),
+    key("limits.ingest_per_second", Kind::Count),
     key("limits.window_bytes", Kind::Count),
     key("limits.idempotency_ids", Kind::Count),
     key("limits.idempotency_seconds", Kind::Count),

@@ -14,6 +14,7 @@ use fanfare_core::{Secret, limits};
 use fanfare_store::Retention;
 use serde::Deserialize;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -151,6 +152,8 @@ pub(crate) struct LimitSettings {
     pub(crate) connections: usize,
     /// Bytes of event requests held at once; over it 503.
     pub(crate) ingest_bytes: usize,
+    /// Events a second that one key may push; over it 429. Absent: as many as are taken.
+    pub(crate) ingest_per_second: Option<NonZeroU32>,
     /// Bytes of events held in memory for delivery, over all webhooks; what is above waits on disk.
     pub(crate) window_bytes: u64,
     /// Idempotency window: ids remembered over all channels, about 35 bytes of memory each.
@@ -166,6 +169,7 @@ impl Default for LimitSettings {
             disk_bytes: None,
             connections: 10_000,
             ingest_bytes: 256 * 1024 * 1024,
+            ingest_per_second: None,
             window_bytes: 256 * 1024 * 1024,
             idempotency_ids: limits::IDEMPOTENCY_IDS_MAX,
             idempotency_seconds: limits::IDEMPOTENCY_AGE_MS / 1000,
@@ -416,7 +420,9 @@ mod tests {
         // These have no default to show; the example's value is a sample.
         let egress = table.get_mut("egress").and_then(toml::Value::as_table_mut).unwrap();
         egress.remove("ca_file").unwrap();
-        table.get_mut("limits").and_then(toml::Value::as_table_mut).unwrap().remove("disk_bytes").unwrap();
+        let limits = table.get_mut("limits").and_then(toml::Value::as_table_mut).unwrap();
+        limits.remove("disk_bytes").unwrap();
+        limits.remove("ingest_per_second").unwrap();
         table.remove("master_key_file").unwrap();
         table.remove("workers").unwrap();
         let text = table.to_string();
