@@ -12,6 +12,7 @@ use fanfare_egress::{
 use fanfare_engine::{Engine, EngineOptions, Successes};
 use fanfare_store::{LmdbStore, StoreOptions};
 use rand::TryRng as _;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ pub(crate) fn admin_limits(settings: &Settings) -> AdminLimits {
     AdminLimits {
         connections_max: settings.limits.connections,
         ingest_bytes_max: settings.limits.ingest_bytes,
-        ingest_per_second: settings.limits.ingest_per_second,
+        ingest_per_second: settings.limits.ingest_per_second.and_then(NonZeroU32::new),
         ..AdminLimits::default()
     }
 }

@@ -14,7 +14,6 @@ use fanfare_core::{Secret, limits};
 use fanfare_store::Retention;
 use serde::Deserialize;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -153,7 +152,7 @@ pub(crate) struct LimitSettings {
     /// Bytes of event requests held at once; over it 503.
     pub(crate) ingest_bytes: usize,
     /// Events a second that one key may push; over it 429. Absent: as many as are taken.
-    pub(crate) ingest_per_second: Option<NonZeroU32>,
+    pub(crate) ingest_per_second: Option<u32>,
     /// Bytes of events held in memory for delivery, over all webhooks; what is above waits on disk.
     pub(crate) window_bytes: u64,
     /// Idempotency window: ids remembered over all channels, about 35 bytes of memory each.
@@ -335,6 +334,9 @@ impl Settings {
         count("workers", wide(self.workers), 1, 1024)?;
         count("egress.connections_max", wide(self.egress.connections_max), 1, 10_000_000)?;
         count("limits.backlog_deliveries", self.limits.backlog_deliveries, 1, 100_000_000_000)?;
+        if let Some(events) = self.limits.ingest_per_second {
+            count("limits.ingest_per_second", events.into(), 1, u32::MAX.into())?;
+        }
         if let Some(bytes) = self.limits.disk_bytes {
             count("limits.disk_bytes", bytes, 16 * 1024 * 1024, 1 << 50)?;
         }
