@@ -8,6 +8,7 @@
 mod blocked;
 mod changes;
 mod commands;
+mod deliveries;
 mod drain;
 mod foreign;
 mod gates;
