@@ -1,8 +1,10 @@
 //! Copies of the data file taken while the store works, as a crash would leave it: everything acknowledged is owed or
 //! was settled, and what was committed as settled does not come back.
 
-use crate::support::{ManualClock, START_MS, Site, event, open, retry, settlement, wait};
-use fanfare_core::delivery::Ending;
+use crate::support::{
+    ManualClock, START_MS, Site, dead, event, open, retry, settlement, settlement_of, wait,
+};
+use fanfare_core::delivery::{Ending, Settlement};
 use fanfare_core::ports::{IngestVerdict, PageRequest, Store};
 use fanfare_core::{Seq, WebhookNo};
 use fanfare_store::LmdbStore;
@@ -184,4 +186,102 @@ fn a_crash_at_any_moment_loses_nothing_acknowledged() {
     });
     let known = known.lock().unwrap();
     assert!(known.delivered.len() > COPIES && !known.retried.is_empty(), "the store was at work");
+}
+
+/// Dead letters of webhook 1: where each certainly is at one moment.
+#[derive(Clone, Default)]
+struct Letters {
+    /// Given up and committed.
+    dead: BTreeSet<Seq>,
+    /// A redrive of it was asked for.
+    redriving: BTreeSet<Seq>,
+    /// The redrive was answered.
+    redriven: BTreeSet<Seq>,
+    /// Its second ending was handed over.
+    ending: BTreeSet<Seq>,
+}
+
+/// Gives up, puts back, delivers, and lets an hour pass: each round anew, until told to stop.
+fn put_back(site: &Site, known: &Mutex<Letters>, stop: &AtomicBool) {
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        site.clock.advance_ms(3_600_000);
+        let now_ms = START_MS + (round + 1) * 3_600_000;
+        let events = (0..40).map(|n| event(&format!("e{round}-{n}"), &[(1, n % 2 == 0)])).collect();
+        let seqs = site.ingest(events);
+        let give_up = |seq: &Seq| Settlement { at_ms: now_ms, ..settlement(1, *seq, 0, dead()) };
+        site.settle(seqs.iter().map(give_up).collect());
+        {
+            let mut known = known.lock().unwrap();
+            known.dead.extend(&seqs);
+            if round % 3 == 0 {
+                let all = known.dead.clone();
+                known.redriving.extend(&all);
+            }
+        }
+        if round % 3 != 0 {
+            continue;
+        }
+        site.redrive_dead(1, now_ms);
+        let (due, _) = site.due(1, u64::MAX);
+        {
+            let mut known = known.lock().unwrap();
+            known.redriven.extend(due.iter().map(|owed| owed.event.seq));
+            known.ending.extend(due.iter().skip(5).map(|owed| owed.event.seq));
+        }
+        site.settle(due.iter().skip(5).map(|owed| settlement_of(1, owed, Ending::Delivered)).collect());
+    }
+}
+
+fn check_letters(file: &[u8], before: &Letters, after: &Letters) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("data.mdb"), file).unwrap();
+    // A clock at its start: nothing is swept while this looks.
+    let site = Site::at(dir, Arc::new(ManualClock::default()), aging);
+    let (parked, retries) = owed(site.store());
+    let dead: BTreeSet<Seq> = site.dead(1).iter().map(|dead| dead.key.seq).collect();
+    let pending: BTreeSet<Seq> = parked.iter().chain(&retries).map(|(seq, _)| *seq).collect();
+    assert!(dead.is_disjoint(&pending), "dead and owed at once");
+    for seq in before.redriven.difference(&after.ending) {
+        assert!(pending.contains(seq), "{seq:?} was put back and is lost");
+    }
+    for seq in before.dead.difference(&after.redriving) {
+        assert!(!pending.contains(seq), "{seq:?} is owed though nobody put it back");
+    }
+    let stats = site.store().stats();
+    assert_eq!((stats.backlog_deliveries, stats.dead_letters), (pending.len() as u64, dead.len() as u64));
+    assert_eq!(site.rows().get("events").copied().unwrap_or(0), (pending.len() + dead.len()) as u64);
+    assert_eq!(stats.damaged_records, 0);
+}
+
+/// Dead letters go after an hour, so that sweeps are among what is interrupted.
+fn aging(options: &mut fanfare_store::StoreOptions) {
+    options.retention.dead_letters_seconds = 3600;
+}
+
+#[test]
+fn a_crash_while_dead_letters_are_put_back_or_swept_leaves_each_in_one_place() {
+    let site = Site::with(1, aging);
+    let known = Mutex::new(Letters::default());
+    let stop = AtomicBool::new(false);
+    let path = site.dir.path().join("data.mdb");
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| put_back(&site, &known, &stop));
+        let _stopped = StopOnDrop(&stop);
+        for _ in 0..COPIES {
+            let before = known.lock().unwrap().clone();
+            let file = crashed(&path);
+            let after = known.lock().unwrap().clone();
+            check_letters(&file, &before, &after);
+            if worker.is_finished() {
+                break;
+            }
+        }
+    });
+    let known = known.lock().unwrap();
+    assert!(known.redriven.len() > COPIES, "the store was at work");
+    let kept = site.store().stats().dead_letters;
+    assert!(kept < known.dead.difference(&known.redriven).count() as u64, "some were swept");
 }

@@ -217,6 +217,12 @@ impl Site {
         Site { clock, store: Some(store), tweak, dir }
     }
 
+    /// On a directory that is there.
+    pub(crate) fn at(dir: tempfile::TempDir, clock: Arc<ManualClock>, tweak: fn(&mut StoreOptions)) -> Self {
+        let store = open(dir.path(), Arc::clone(&clock), tweak).unwrap();
+        Site { clock, store: Some(store), tweak, dir }
+    }
+
     pub(crate) fn store(&self) -> &Arc<LmdbStore> {
         self.store.as_ref().unwrap()
     }
