@@ -51,6 +51,8 @@ struct Shared {
     driver_task: AbortHandle,
     socket_task: LocalExecutor,
     in_flight: Cell<usize>,
+    /// Nothing came while a request waited in vain: no other is sent after it.
+    is_silent: Cell<bool>,
     is_closed: Cell<bool>,
     is_reused: Cell<bool>,
     meter: Rc<Meter>,
@@ -73,19 +75,24 @@ impl Shared {
     }
 
     fn can_take_requests(&self) -> bool {
-        !self.is_closed.get() && !self.sender.borrow().is_closed()
+        !self.is_closed.get() && !self.is_silent.get() && !self.sender.borrow().is_closed()
+    }
+
+    /// Requests it takes at a time, as the receiver has it now.
+    fn streams_max(&self) -> usize {
+        let allowed = self.driver.borrow().as_ref().map_or(0, Driver::current_max_send_streams);
+        allowed.min(STREAMS_MAX)
     }
 
     fn free_slots(&self) -> usize {
-        if !self.can_take_requests() {
-            return 0;
-        }
-        let allowed = self.driver.borrow().as_ref().map_or(0, Driver::current_max_send_streams);
-        allowed.min(STREAMS_MAX).saturating_sub(self.in_flight.get())
+        if self.can_take_requests() { self.streams_max().saturating_sub(self.in_flight.get()) } else { 0 }
     }
 }
 
 /// One HTTP/2 connection. Dropping it aborts the tasks that own the socket.
+///
+/// A request that its owner gave up on resets its stream; when nothing at all was read meanwhile, the connection takes
+/// no other, and is closed with the last one in flight.
 ///
 /// A body cut off at its bound resets its stream; unlike on HTTP/1.1 the connection goes on, since others use it.
 pub(crate) struct Http2Connection(Rc<Shared>);
@@ -131,6 +138,7 @@ impl Http2Connection {
             driver_task: driver_task.abort_handle(),
             socket_task: executor,
             in_flight: Cell::new(0),
+            is_silent: Cell::new(false),
             is_closed: Cell::new(false),
             is_reused: Cell::new(false),
             meter,
@@ -149,6 +157,9 @@ impl Http2Connection {
         if !connection.0.can_take_requests() {
             return Err(AttemptReport::failed(FailureClass::Protocol, "the receiver does not speak HTTP/2"));
         }
+        if connection.0.free_slots() == 0 {
+            return Err(AttemptReport::failed(FailureClass::Protocol, "the receiver takes no requests"));
+        }
         Ok(connection)
     }
 }
@@ -160,20 +171,38 @@ impl Drop for Http2Connection {
 }
 
 /// A request's place among those in flight.
-struct Slot(Rc<Shared>);
+struct Slot {
+    shared: Rc<Shared>,
+    read_before: u64,
+    /// Answered or failed; else its owner gave up waiting.
+    has_ended: Cell<bool>,
+}
 
 impl Slot {
     fn take(shared: &Rc<Shared>) -> Self {
         shared.in_flight.set(shared.in_flight.get() + 1);
         shared.note_progress();
-        Slot(Rc::clone(shared))
+        Slot {
+            shared: Rc::clone(shared),
+            read_before: shared.meter.read_bytes(),
+            has_ended: Cell::new(false),
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
-        self.0.note_progress();
+        let shared = &self.shared;
+        shared.in_flight.set(shared.in_flight.get() - 1);
+        shared.note_progress();
+        // Given up on, and not one frame came in all that time: the receiver is gone without a word, or does not read.
+        // Others on the same connection would only wait as long.
+        if !self.has_ended.get() && shared.meter.read_bytes() == self.read_before {
+            shared.is_silent.set(true);
+        }
+        if shared.is_silent.get() && shared.in_flight.get() == 0 {
+            shared.close();
+        }
     }
 }
 
@@ -183,8 +212,10 @@ impl Connection for Http2Connection {
     }
 
     fn is_open(&self) -> bool {
-        // After a GOAWAY what is in flight may still end: until then the owner must not drop us.
-        !self.0.is_closed.get() && (self.0.in_flight.get() > 0 || !self.0.sender.borrow().is_closed())
+        // After a GOAWAY what is in flight may still end: until then the owner must not drop us. One that has come to
+        // take no streams at all is of no use to anyone.
+        !self.0.is_closed.get()
+            && (self.0.in_flight.get() > 0 || self.0.can_take_requests() && self.0.streams_max() > 0)
     }
 
     fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport> {
@@ -204,7 +235,7 @@ impl Connection for Http2Connection {
         let slot = Slot::take(shared);
         let sent = shared.sender.borrow_mut().send_request(request);
         Box::pin(async move {
-            let shared = &slot.0;
+            let shared = &slot.shared;
             let circumstances = |is_answer_begun| Circumstances {
                 is_reused,
                 is_answer_begun,
@@ -212,11 +243,15 @@ impl Connection for Http2Connection {
             };
             let response = match sent.await {
                 Ok(response) => response,
-                Err(error) => return classify::of_broken(&error, circumstances(false)),
+                Err(error) => {
+                    slot.has_ended.set(true);
+                    return classify::of_broken(&error, circumstances(false));
+                }
             };
             shared.note_progress();
             let answered = read_answer(response, shared.clock.as_ref(), circumstances(true)).await;
             shared.is_reused.set(true);
+            slot.has_ended.set(true);
             answered.report
         })
     }

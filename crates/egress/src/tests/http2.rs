@@ -190,14 +190,41 @@ fn abandoning_a_request_resets_its_stream_only() {
         let receiver = start();
         receiver.push(Reply::NeverAnswer);
         let connection = connect(&receiver, Protocol::Http2).await;
-        tokio::select! {
-            report = send(&*connection) => panic!("answered: {report:?}"),
-            _ = receiver.requests_at_least(1) => {}
+        {
+            let mut waiting = std::pin::pin!(send(&*connection));
+            tokio::select! {
+                report = &mut waiting => panic!("answered: {report:?}"),
+                _ = receiver.requests_at_least(1) => {}
+            }
+            // Another is answered meanwhile: the connection lives.
+            assert_eq!(class(&send(&*connection).await), None);
         }
         assert_eq!((connection.free_slots(), connection.is_open()), (100, true));
         receiver.until(|counts| counts.abandoned == 1).await;
         assert_eq!(class(&send(&*connection).await), None);
         assert_eq!(receiver.counts().connections_accepted, 1);
+    });
+}
+
+// A receiver that vanished without a word would else take every later attempt with it, each for its whole time-out.
+#[test]
+fn a_connection_that_was_silent_for_a_whole_attempt_takes_no_other() {
+    run(async {
+        let receiver = start();
+        receiver.push(Reply::status(200));
+        receiver.script(|_| Reply::NeverAnswer);
+        let connection = connect(&receiver, Protocol::Http2).await;
+        // Settings and their acknowledgement are out of the way after a first answer.
+        assert_eq!(class(&send(&*connection).await), None);
+        let first = tokio::task::spawn_local(send(&*connection));
+        let second = tokio::time::timeout(Duration::from_millis(50), send(&*connection)).await;
+        assert!(second.is_err());
+        // The one still in flight may end.
+        assert_eq!((connection.free_slots(), connection.is_open()), (0, true));
+        first.abort();
+        assert!(first.await.is_err());
+        assert_eq!((connection.free_slots(), connection.is_open()), (0, false));
+        receiver.until(|counts| counts.connections_open == 0).await;
     });
 }
 

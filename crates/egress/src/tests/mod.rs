@@ -1,6 +1,7 @@
 //! Attempts over real sockets on loopback, against the scripted receiver.
 
 mod connecting;
+mod hostile;
 mod http1;
 mod http2;
 mod tls;

@@ -22,12 +22,14 @@
 //! assert!(receiver.requests().is_empty());
 //! ```
 
+mod hostile;
 mod http1;
 mod http2;
 mod script;
 mod serve;
 mod tls;
 
+pub use hostile::{Attack, HostileReceiver, Tally};
 pub use script::{Answer, Counts, Gate, Received, Reply, Spoken};
 
 use crate::receiver::serve::Shared;
