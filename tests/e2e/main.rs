@@ -19,6 +19,7 @@ mod manage_commands;
 mod management;
 mod openapi;
 mod operator;
+mod rates;
 mod receiving;
 mod refused;
 mod requests;

@@ -80,7 +80,7 @@ impl Rates {
         if let Some(wait_ns) = room_from_ns.checked_sub(now_ns).filter(|wait| *wait > 0) {
             let wait_s = u32::try_from(wait_ns.div_ceil(SECOND_NS)).unwrap_or(u32::MAX);
             return Err(ApiError::too_many(
-                format!("over this key's rate of {per_second} events a second"),
+                format!("events of this key exceed {per_second} a second"),
                 wait_s,
             ));
         }
@@ -121,8 +121,8 @@ mod tests {
             assert!(rates.take(1, 3, now_ns).is_ok());
         }
         assert!(rates.take(1, 1, 5 * MS).is_ok());
-        refused(rates.take(1, 1, 99 * MS), "over this key's rate of 10 events a second");
-        refused(rates.take(1, 0, 99 * MS), "over this key's rate of 10 events a second");
+        refused(rates.take(1, 1, 99 * MS), "events of this key exceed 10 a second");
+        refused(rates.take(1, 0, 99 * MS), "events of this key exceed 10 a second");
         assert!(rates.take(2, 1, 99 * MS).is_ok(), "another key has its own");
         assert!(rates.take(1, 1, 100 * MS).is_ok());
         assert!(rates.take(1, 1, 101 * MS).is_err());

@@ -269,7 +269,7 @@ async fn a_producer_over_its_rate_is_told_when_to_come_back() {
     with_api(setup, async |api| {
         let batch = format!("[{},{},{}]", event("e1", "c1"), event("e2", "c1"), event("e3", "c1"));
         assert_eq!(api.call("POST", EVENTS, batch).await.json()["accepted"], 3);
-        let over = "over this key's rate of 2 events a second";
+        let over = "events of this key exceed 2 a second";
         for (path, body) in [(EVENTS, event("e4", "c1")), ("/v1/channels/c1/events/BLOCK", "{}".to_owned())] {
             let answer = api.call("POST", path, body).await;
             answer.is_error(429, over);
