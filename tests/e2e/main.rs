@@ -12,6 +12,7 @@ mod deliveries;
 mod drain;
 mod foreign;
 mod gates;
+mod hostile;
 mod ingest;
 mod isolation;
 mod leaks;

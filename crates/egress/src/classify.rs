@@ -58,7 +58,7 @@ pub(crate) struct Circumstances {
 
 /// The report of a request that hyper could not finish.
 pub(crate) fn of_broken(error: &hyper::Error, circumstances: Circumstances) -> AttemptReport {
-    if circumstances.is_over_bounds || error.is_parse_too_large() {
+    if circumstances.is_over_bounds {
         return AttemptReport::failed(FailureClass::Protocol, "answer exceeds its bounds");
     }
     let http2 = cause::<h2::Error>(error);
