@@ -195,6 +195,10 @@ pub enum CatalogEntry {
     Retries(WebhookNo, u64),
 }
 
+/// Bounds of [`StoreStats::commit_us_counts`], microseconds.
+pub const COMMIT_US_BOUNDS: [u64; 15] =
+    [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144, 524_288, 1_048_576];
+
 /// Numbers the store counts, for metrics and limits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoreStats {
@@ -206,6 +210,15 @@ pub struct StoreStats {
     pub commits: u64,
     /// Last commit's time, from begin to synced, microseconds.
     pub commit_us_last: u64,
+    /// Commits since the start by their time: as many as took up to each of [`COMMIT_US_BOUNDS`] but more than the one
+    /// before; the last one counts all that took longer.
+    pub commit_us_counts: [u64; COMMIT_US_BOUNDS.len() + 1],
+    /// Their times together, microseconds.
+    pub commit_us_sum: u64,
+    /// When the oldest event that is still owed to someone was accepted, Unix ms. Moves on by a bounded number of
+    /// events in each commit, so after a start, or a redrive of old dead letters, it may for a while tell the time of an
+    /// older one that no longer is; never of a younger one.
+    pub oldest_pending_ms: Option<u64>,
     /// Bytes of the data file in use.
     pub used_bytes: u64,
     /// Records set aside because their checksum did not fit.

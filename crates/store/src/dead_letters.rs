@@ -28,10 +28,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes a dead letter's row, not its standing. The index of its hour stays: it merely leads to nothing.
+    /// Removes a dead letter's row; where its delivery stands is left to the caller. The index of its hour stays: it merely leads to nothing.
     pub(crate) fn take_dead(
         &mut self,
         txn: &mut RwTxn<'_>,
+        group: &mut Group,
         key: &[u8; 22],
         row: Option<&DeadRow>,
     ) -> heed::Result<()> {
@@ -45,6 +46,10 @@ impl Ledger {
         self.state.dead = self.state.dead.saturating_sub(1);
         self.state.dead_bytes =
             if self.state.dead == 0 { 0 } else { self.state.dead_bytes.saturating_sub(event_bytes) };
+        if let Found::Present(event) = self.find(txn, &mut group.loaded, seq)? {
+            event.dead = event.dead.saturating_sub(1);
+            Group::touch(&mut group.dirty, seq, event);
+        }
         Ok(())
     }
 
@@ -59,7 +64,7 @@ impl Ledger {
     ) -> heed::Result<()> {
         let (_, seq, part) = timed_parts(key);
         let row = DeadRow::decode(key, row).ok();
-        self.take_dead(txn, key, row.as_ref())?;
+        self.take_dead(txn, group, key, row.as_ref())?;
         let index = match row {
             Some(row) => Some(row.index),
             None => self.index_of(txn, group, seq, webhook)?,

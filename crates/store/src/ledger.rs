@@ -25,6 +25,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const MS_PER_HOUR: u64 = 3_600_000;
 
+/// Events without anything owed that one commit passes in search of the oldest that is owed.
+const PASSED_MAX: usize = 512;
+
 /// Counts damaged records, for the metrics; every one is also logged where it is found.
 #[derive(Clone, Default)]
 pub(crate) struct DamageCount(Arc<AtomicU64>);
@@ -119,6 +122,10 @@ pub(crate) struct Ledger {
     pub(crate) retention: Retention,
     /// Place of the next event when the store was opened: where events end that an earlier setting may have kept.
     pub(crate) kept_before: u64,
+    /// Nothing is owed of events before it, as far as is known.
+    oldest_pending: u64,
+    /// When the event there was accepted, Unix ms.
+    pub(crate) oldest_pending_ms: Option<u64>,
     pub(crate) damage: DamageCount,
 }
 
@@ -145,6 +152,8 @@ impl Ledger {
             backlog_max,
             retention,
             kept_before: 0,
+            oldest_pending: 0,
+            oldest_pending_ms: None,
             damage,
         };
         let loaded = ledger.reload(txn, now_ms)?;
@@ -171,6 +180,8 @@ impl Ledger {
         for row in self.tables.reaping.iter(txn)? {
             self.reaping.push_back((key_no(row?.0), 0));
         }
+        // What was given up may have passed events that are owed again.
+        self.oldest_pending = 0;
         self.tail = Tail::new(self.tail.events_max());
         self.unreadable.clear();
         let from = seq_key(self.state.tail_start);
@@ -312,7 +323,40 @@ impl Ledger {
             self.state.swept = self.state.next_seq;
         }
         self.state.tail_start = self.tail.start(self.state.next_seq);
+        self.find_oldest_pending(txn)?;
         self.tables.state.put(txn, state::KEY, &self.state.encode())
+    }
+}
+
+impl Ledger {
+    /// Notes that something is owed of an event again.
+    pub(crate) fn note_pending(&mut self, seq: u64) {
+        self.oldest_pending = self.oldest_pending.min(seq);
+    }
+
+    /// Moves on to the oldest event of which anything is owed: past dead letters and kept bodies, so many in a commit.
+    fn find_oldest_pending(&mut self, txn: &Txn<'_>) -> heed::Result<()> {
+        if self.state.backlog == 0 {
+            self.oldest_pending = self.state.next_seq;
+        }
+        let from = seq_key(self.oldest_pending);
+        let range = (Bound::Included(from.as_slice()), Bound::Unbounded);
+        self.oldest_pending_ms = None;
+        for (passed, row) in self.tables.events.range(txn, &range)?.enumerate() {
+            let (key, row) = row?;
+            let seq = key_seq(key);
+            self.oldest_pending = seq;
+            let is_pending = self.tail.contains(seq)
+                || look_at_state(&self.tables, txn, seq, row)?.is_ok_and(|(state, _)| state.has_pending());
+            // One whose header is damaged tells nothing; what was owed of it becomes dead letters.
+            if is_pending || passed >= PASSED_MAX {
+                let view = EventView::parse(&seq_key(seq), row);
+                self.oldest_pending_ms = view.ok().map(|view| view.accepted_at_ms);
+                return Ok(());
+            }
+            self.oldest_pending = seq + 1;
+        }
+        Ok(())
     }
 }
 
@@ -335,6 +379,22 @@ pub(crate) fn read_state(
     row: &[u8],
     damage: &DamageCount,
 ) -> heed::Result<Result<EventState, Damaged>> {
+    let read = look_at_state(tables, txn, seq, row)?;
+    Ok(read.map(|(state, damaged)| {
+        if let Some(damaged) = damaged {
+            damage.report(damaged, seq);
+        }
+        state
+    }))
+}
+
+/// The same without reporting a damaged progress row, for those who only look: also gives the damage.
+pub(crate) fn look_at_state(
+    tables: &Tables,
+    txn: &Txn<'_>,
+    seq: u64,
+    row: &[u8],
+) -> heed::Result<Result<(EventState, Option<Damaged>), Damaged>> {
     let key = seq_key(seq);
     let view = match EventView::parse(&key, row) {
         Ok(view) => view,
@@ -342,13 +402,14 @@ pub(crate) fn read_state(
     };
     let owed: OwedList = view.owed().collect();
     let mut state = EventState::new(owed, u32::try_from(row.len()).unwrap_or(u32::MAX));
+    let mut found = None;
     if let Some(row) = tables.progress.get(txn, &key)?
         && let Err(damaged) = progress::restore(&key, row, &mut state)
     {
-        damage.report(damaged, seq);
+        found = Some(damaged);
         state.has_row = true;
     }
-    Ok(Ok(state))
+    Ok(Ok((state, found)))
 }
 
 #[cfg(test)]

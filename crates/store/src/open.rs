@@ -116,7 +116,7 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
     let used_bytes = tables.used_bytes(&txn).map_err(database)?;
     txn.commit().map_err(database)?;
     sync_directory(dir).map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
-    shared.publish(&ledger.state, used_bytes, 0);
+    shared.publish(&ledger, used_bytes);
     tracing::info!(
         events_recovered = waiting,
         backlog = ledger.state.backlog,

@@ -178,7 +178,7 @@ impl Ledger {
         Ok(state)
     }
 
-    /// Turns a dead letter into a retry. The event's state stays as it is: the delivery has a row of its own.
+    /// Turns a dead letter into a retry. Where it stands does not change: it has a row of its own.
     fn put_back(
         &mut self,
         txn: &mut RwTxn<'_>,
@@ -210,7 +210,8 @@ impl Ledger {
                 RetryRow { index, part_count, progress, failure: None, status: None, key: event_key }
             }
         };
-        self.take_dead(txn, key, row.as_ref().ok())?;
+        self.take_dead(txn, group, key, row.as_ref().ok())?;
+        self.note_pending(seq);
         let key = timed_key(state.webhook, state.now_ms, seq, part);
         self.tables.retries.put(txn, &key, &retry.encode(&key))?;
         self.state.backlog += 1;

@@ -213,6 +213,7 @@ impl Ledger {
                 let Some(applied) = applied else { return Ok(false) };
                 part = applied.part;
                 event_bytes = state.bytes;
+                state.dead += u32::from(matches!(ending, Ending::Dead { .. }));
                 Group::touch(&mut group.dirty, seq, state);
                 self.state.backlog = self.state.backlog.saturating_add_signed(applied.deliveries_delta);
             }

@@ -1,14 +1,16 @@
 //! What the writer publishes and every handle reads without asking it.
 
-use crate::ledger::DamageCount;
+use crate::ledger::{DamageCount, Ledger};
 use crate::record::event::PARKED_BIT;
 use crate::record::state::StateRow;
-use fanfare_core::ports::{CatalogChange, StoreError, StoreStats};
+use fanfare_core::ports::{COMMIT_US_BOUNDS, CatalogChange, StoreError, StoreStats};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of events that may wait in front of the writer.
 pub(crate) const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const NOTHING_PENDING: u64 = u64::MAX;
 
 /// See the module. All counters are advisory and independent, so relaxed order is enough.
 pub(crate) struct Shared {
@@ -16,6 +18,10 @@ pub(crate) struct Shared {
     dead: AtomicU64,
     commits: AtomicU64,
     commit_us_last: AtomicU64,
+    commit_us_counts: [AtomicU64; COMMIT_US_BOUNDS.len() + 1],
+    commit_us_sum: AtomicU64,
+    /// Unix ms; [`NOTHING_PENDING`] when nothing is.
+    oldest_pending_ms: AtomicU64,
     used_bytes: AtomicU64,
     queued_bytes: AtomicUsize,
     next_webhook: AtomicU32,
@@ -36,6 +42,9 @@ impl Shared {
             dead: AtomicU64::new(state.dead),
             commits: AtomicU64::new(0),
             commit_us_last: AtomicU64::new(0),
+            commit_us_counts: Default::default(),
+            commit_us_sum: AtomicU64::new(0),
+            oldest_pending_ms: AtomicU64::new(NOTHING_PENDING),
             used_bytes: AtomicU64::new(0),
             queued_bytes: AtomicUsize::new(0),
             next_webhook: AtomicU32::new(state.webhooks_reserved.max(1)),
@@ -137,11 +146,22 @@ impl Shared {
         }
     }
 
-    /// Publishes a commit.
-    pub(crate) fn publish(&self, state: &StateRow, used_bytes: u64, commit_us: u64) {
+    /// Publishes where the store stands.
+    pub(crate) fn publish(&self, ledger: &Ledger, used_bytes: u64) {
+        let Ledger { state, oldest_pending_ms, .. } = ledger;
         self.backlog.store(state.backlog, Ordering::Relaxed);
         self.dead.store(state.dead, Ordering::Relaxed);
+        self.oldest_pending_ms.store(oldest_pending_ms.unwrap_or(NOTHING_PENDING), Ordering::Relaxed);
         self.used_bytes.store(used_bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a commit.
+    pub(crate) fn count_commit(&self, commit_us: u64) {
+        let bucket = COMMIT_US_BOUNDS.partition_point(|bound| *bound < commit_us);
+        if let Some(count) = self.commit_us_counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.commit_us_sum.fetch_add(commit_us, Ordering::Relaxed);
         self.commit_us_last.store(commit_us, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
@@ -152,8 +172,30 @@ impl Shared {
             dead_letters: self.dead.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             commit_us_last: self.commit_us_last.load(Ordering::Relaxed),
+            commit_us_counts: self.commit_us_counts.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            commit_us_sum: self.commit_us_sum.load(Ordering::Relaxed),
+            oldest_pending_ms: Some(self.oldest_pending_ms.load(Ordering::Relaxed))
+                .filter(|at_ms| *at_ms != NOTHING_PENDING),
             used_bytes: self.used_bytes.load(Ordering::Relaxed),
             damaged_records: self.damage.get(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_counted_in_the_bucket_of_their_time() {
+        let shared = Shared::new(&StateRow::default(), DamageCount::default());
+        for us in [0, 64, 65, 1_048_576, 1_048_577, u64::from(u32::MAX)] {
+            shared.count_commit(us);
+        }
+        let stats = shared.stats();
+        let filled: Vec<_> = (0..).zip(stats.commit_us_counts).filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(0, 2), (1, 1), (14, 1), (15, 2)]);
+        assert_eq!((stats.commits, stats.commit_us_last), (6, u64::from(u32::MAX)));
+        assert_eq!(stats.commit_us_sum, 64 + 65 + 1_048_576 + 1_048_577 + u64::from(u32::MAX));
     }
 }

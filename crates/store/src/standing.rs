@@ -118,6 +118,8 @@ pub(crate) struct EventState {
     waiting: u32,
     /// Entries not in [`Standing::Done`].
     unfinished: u32,
+    /// Dead letters among what has a row of its own; the others are retries.
+    pub(crate) dead: u32,
     /// Size of the event row, bytes: what a page will read.
     pub(crate) bytes: u32,
     /// Whether a progress row is on disk.
@@ -145,6 +147,7 @@ impl EventState {
             parts: None,
             waiting,
             unfinished: count,
+            dead: 0,
             bytes,
             has_row: false,
             is_dirty: false,
@@ -152,10 +155,11 @@ impl EventState {
     }
 
     /// Puts what a progress row says in place of the list's own standings.
-    pub(crate) fn restore(&mut self, entries: Packed, parts: Vec<(u32, Packed)>) {
+    pub(crate) fn restore(&mut self, entries: Packed, parts: Vec<(u32, Packed)>, dead: u32) {
         self.waiting = entries.iter().map(|s| u32::from(s == Standing::Waiting)).sum();
         self.unfinished = entries.iter().map(|s| u32::from(s != Standing::Done)).sum();
         self.entries = entries;
+        self.dead = dead;
         self.parts = (!parts.is_empty()).then(|| Box::new(parts));
         self.has_row = true;
     }
@@ -191,6 +195,25 @@ impl EventState {
     /// Whether nothing needs the event any more.
     pub(crate) fn is_finished(&self) -> bool {
         self.unfinished == 0
+    }
+
+    /// Whether anything of the event is still to be delivered.
+    pub(crate) fn has_pending(&self) -> bool {
+        if self.is_finished() {
+            return false;
+        }
+        let mut own_rows = 0;
+        for (index, standing) in (0..).zip(self.entries.iter()) {
+            match (standing, self.parts_of(index)) {
+                (Standing::Waiting | Standing::Parked, _) => return true,
+                (Standing::OwnRow, None) => own_rows += 1,
+                (Standing::OwnRow, Some(parts)) => {
+                    own_rows += parts.iter().map(|part| u32::from(part == Standing::OwnRow)).sum::<u32>();
+                }
+                (Standing::Done, _) => {}
+            }
+        }
+        own_rows > self.dead
     }
 
     pub(crate) fn entry(&self, index: u32) -> Option<Standing> {

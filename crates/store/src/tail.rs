@@ -41,6 +41,10 @@ impl Tail {
         self.events.get_mut(&seq)
     }
 
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        self.events.contains_key(&seq)
+    }
+
     pub(crate) fn insert(&mut self, seq: u64, state: EventState) {
         self.entry_count += state.count() as usize;
         self.events.insert(seq, state);

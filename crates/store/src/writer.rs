@@ -273,7 +273,8 @@ impl Writer {
         match self.write(commands, answers, settled, is_closing) {
             Ok(redriven) => {
                 let us = self.clock.now().mono_ns.saturating_sub(started.mono_ns) / 1000;
-                self.shared.publish(&self.ledger.state, self.used_bytes, us);
+                self.shared.publish(&self.ledger, self.used_bytes);
+                self.shared.count_commit(us);
                 if let Some(state) = redriven {
                     self.note_redriven(state);
                 }

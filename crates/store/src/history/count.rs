@@ -1,7 +1,7 @@
 //! Counting what a webhook is owed.
 
 use super::{Historian, Order};
-use crate::ledger::read_state;
+use crate::ledger::look_at_state;
 use crate::record::event::{EventView, PARKED_BIT};
 use crate::tables::{key_seq, parked_key, parked_seq, seq_key, timed_key, timed_parts};
 use fanfare_core::ports::history::Backlog;
@@ -104,7 +104,7 @@ impl Historian {
         let Some((index, _)) = (0..).zip(view.owed()).find(|(_, owed)| owed & !PARKED_BIT == webhook) else {
             return Ok(0);
         };
-        let state = read_state(&self.tables, txn, seq, row, &self.damage)?;
-        Ok(state.map_or(0, |state| u64::from(state.open_deliveries(index))))
+        let state = look_at_state(&self.tables, txn, seq, row)?;
+        Ok(state.map_or(0, |(state, _)| u64::from(state.open_deliveries(index))))
     }
 }

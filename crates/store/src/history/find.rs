@@ -4,7 +4,7 @@ use super::cursor::Timed;
 use super::view::{self, EventFacts};
 use super::{Historian, Order};
 use crate::dead_letters::hour_of;
-use crate::ledger::read_state;
+use crate::ledger::look_at_state;
 use crate::record::attempt::{self, Item, Request};
 use crate::record::dead::DeadRow;
 use crate::record::event::{EventView, PARKED_BIT};
@@ -112,7 +112,7 @@ impl Historian {
             let is_set_aside = self.tables.damaged.get(&txn, &key)?.is_some();
             return Ok(if is_set_aside { Stands::OwnRow(EventFacts::default()) } else { Stands::Ended });
         };
-        let Ok(state) = read_state(&self.tables, &txn, seq, row, &self.damage)? else {
+        let Ok((state, _)) = look_at_state(&self.tables, &txn, seq, row)? else {
             return Ok(Stands::OwnRow(EventFacts::default()));
         };
         let index = state.iter().find(|(_, owed, _)| *owed == webhook).map(|(index, ..)| index);

@@ -3,7 +3,7 @@
 use super::cursor::{self, EndedPlace, Place, Timed};
 use super::view::{self, EventFacts};
 use super::{Historian, other};
-use crate::ledger::{MS_PER_HOUR, read_state};
+use crate::ledger::{MS_PER_HOUR, look_at_state};
 use crate::reader;
 use crate::record::attempt;
 use crate::record::chunk::{self, Listed};
@@ -231,7 +231,7 @@ impl Historian {
         let Some(index) = (0..).zip(view.owed()).find(|(_, owed)| owed & !PARKED_BIT == webhook) else {
             return Ok(None);
         };
-        let Ok(state) = read_state(&self.tables, txn, seq, row, &self.damage)? else { return Ok(None) };
+        let Ok((state, _)) = look_at_state(&self.tables, txn, seq, row)? else { return Ok(None) };
         for part in state.open_parts(index.0) {
             if seq == from.0 && part < from.1 {
                 continue;
@@ -327,7 +327,7 @@ impl Historian {
     fn is_kept_for_more(&self, txn: &Txn<'_>, webhook: u32, key: DeliveryKey) -> heed::Result<bool> {
         let seq = key.seq.0;
         let Some(row) = self.tables.events.get(txn, &seq_key(seq))? else { return Ok(false) };
-        let Ok(state) = read_state(&self.tables, txn, seq, row, &self.damage)? else { return Ok(false) };
+        let Ok((state, _)) = look_at_state(&self.tables, txn, seq, row)? else { return Ok(false) };
         let index = state.iter().find(|(_, owed, _)| *owed == webhook).map(|(index, ..)| index);
         let standing = index.and_then(|index| state.part(index, key.part));
         Ok(standing.is_some_and(|standing| standing != Standing::Done))

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key    = seq u64
-//! body   = entry_count u32, ⌈entry_count / 4⌉ bytes, part_lists varint, (index u32, part_count u16, ⌈part_count / 4⌉ bytes) × m
+//! body   = entry_count u32, ⌈entry_count / 4⌉ bytes, dead_letters varint, part_lists varint,
+//!          (index u32, part_count u16, ⌈part_count / 4⌉ bytes) × m
 //!        | u32 with all bits set: everything is done, kept for retention
 //! ```
 //! Two bits each, lowest first: 0 waiting, 1 parked, 2 own row, 3 done.
@@ -24,6 +25,7 @@ pub(crate) fn encode(key: &[u8; 8], state: &EventState) -> Vec<u8> {
     }
     row.put_u32(state.entries().count());
     row.extend_from_slice(state.entries().bytes());
+    row.put_varint(u64::from(state.dead));
     row.put_varint(state.parts().len() as u64);
     for (index, parts) in state.parts() {
         row.put_u32(*index);
@@ -40,13 +42,14 @@ pub(crate) fn restore(key: &[u8; 8], row: &[u8], state: &mut EventState) -> Resu
     let count = body.u32()?;
     if count == ALL_DONE {
         body.end()?;
-        state.restore(Packed::filled(state.count(), Standing::Done), Vec::new());
+        state.restore(Packed::filled(state.count(), Standing::Done), Vec::new(), 0);
         return Ok(());
     }
     if count != state.count() {
         return Err(body.damaged());
     }
     let entries = Packed::from_bytes(count, body.bytes(Packed::bytes_of(count))?);
+    let dead = u32::try_from(body.varint()?).map_err(|_| body.damaged())?;
     let mut parts = Vec::new();
     for _ in 0..body.varint()? {
         let index = body.u32()?;
@@ -54,7 +57,7 @@ pub(crate) fn restore(key: &[u8; 8], row: &[u8], state: &mut EventState) -> Resu
         parts.push((index, Packed::from_bytes(part_count, body.bytes(Packed::bytes_of(part_count))?)));
     }
     body.end()?;
-    state.restore(entries, parts);
+    state.restore(entries, parts, dead);
     Ok(())
 }
 
@@ -72,6 +75,7 @@ pub(crate) fn look_up(key: &[u8; 8], row: &[u8], index: u32) -> Result<(Standing
         .and_then(|index| entries.get(index as usize / 4))
         .map(|byte| Standing::from_bits(byte >> (2 * (index % 4))))
         .ok_or(body.damaged())?;
+    body.varint()?;
     let mut settled = Vec::new();
     for _ in 0..body.varint()? {
         let at = body.u32()?;
@@ -102,12 +106,13 @@ mod tests {
         state.settle_open(3, 1, 5, Standing::OwnRow).unwrap();
         state.settle_open(69, 0, 2, Standing::Done).unwrap();
         state.set_entry(10, Standing::Parked);
+        state.dead = 200;
         let key = 4_u64.to_be_bytes();
         let row = encode(&key, &state);
         let mut back = fresh();
         restore(&key, &row, &mut back).unwrap();
         assert_eq!(back.entries(), state.entries());
-        assert_eq!(back.parts(), state.parts());
+        assert_eq!((back.parts(), back.dead), (state.parts(), 200));
         assert!(back.has_waiting() && !back.is_finished() && back.has_row);
         for index in 0..70 {
             let (standing, settled) = look_up(&key, &row, index).unwrap();

@@ -139,6 +139,7 @@ impl Ledger {
         }
         let part_count = event.part_count(index);
         Group::touch(&mut group.dirty, seq, event);
+        self.note_pending(seq);
         let progress = state.progress(attempt_number.saturating_add(1));
         let row = RetryRow { index, part_count, progress, failure, status, key };
         let key = timed_key(state.webhook, state.now_ms, seq, part);

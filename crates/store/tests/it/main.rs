@@ -16,4 +16,5 @@ mod redrive;
 mod retention;
 mod rotation;
 mod space;
+mod stats;
 mod support;

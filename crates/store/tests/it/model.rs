@@ -76,8 +76,8 @@ struct Model {
     now_ms: u64,
     /// Whether bodies are kept after all has ended.
     keeps: bool,
-    /// Events that took a row, and up to where those that ended are no longer kept.
-    events: BTreeSet<Seq>,
+    /// Events that took a row and when they were accepted, and up to where those that ended are no longer kept.
+    events: BTreeMap<Seq, u64>,
     swept: Seq,
     /// Skips that were recorded, whatever became of their deliveries since.
     skips: BTreeSet<(Seq, u32, u16)>,
@@ -97,7 +97,7 @@ impl Model {
         let needed = self.deliveries.iter().filter(|(_, d)| d.bodies.iter().any(|body| *body != Body::Ended));
         let mut kept: BTreeSet<Seq> = needed.map(|((seq, _), _)| *seq).collect();
         if self.keeps {
-            kept.extend(self.events.range(self.swept..));
+            kept.extend(self.events.range(self.swept..).map(|(seq, _)| *seq));
         }
         kept
     }
@@ -202,7 +202,7 @@ fn ingest(site: &Site, model: &mut Model, events: &[(u8, u8, Option<u8>)]) {
         let seq = Seq(model.next_seq);
         expected.push(IngestVerdict::Accepted(seq));
         if !owed.is_empty() {
-            model.events.insert(seq);
+            model.events.insert(seq, model.now_ms);
         }
         for (index, (webhook, _)) in (0..).zip(owed) {
             if !model.deleted.contains(&webhook) {
@@ -258,6 +258,10 @@ fn check(site: &Site, model: &Model, webhook: u32, is_listed: bool) {
 fn check_counts(site: &Site, model: &Model) {
     assert_eq!(site.backlog(), model.count(|body| matches!(body, Body::Open | Body::Retry(_))));
     assert_eq!(site.store().stats().dead_letters, model.count(|body| *body == Body::Dead));
+    let is_pending = |body: &Body| matches!(body, Body::Open | Body::Retry(_));
+    let mut pending = model.deliveries.iter().filter(|(_, d)| d.bodies.iter().any(is_pending));
+    let oldest = pending.next().map(|((seq, _), _)| model.events[seq]);
+    assert_eq!(site.store().stats().oldest_pending_ms, oldest);
     let kept = model.kept();
     let rows = site.rows();
     assert_eq!(rows.get("events").copied().unwrap_or(0), kept.len() as u64, "{kept:?}");
@@ -293,7 +297,7 @@ fn run(ops: &[Op], keeps: bool) {
             }
             Op::Age => {
                 model.age();
-                site.pass_ms(AGE_MS);
+                site.pass_ms_in(AGE_MS, 3);
             }
             Op::Delete(no) => {
                 wait(site.store().change(vec![CatalogChange::DeleteWebhook(WebhookNo(*no))])).unwrap();

@@ -367,8 +367,13 @@ impl Site {
 
     /// Lets time pass, and the writer do what falls due: each command is a transaction with a slice of it.
     pub(crate) fn pass_ms(&self, ms: u64) {
+        self.pass_ms_in(ms, 20);
+    }
+
+    /// The same in so many transactions.
+    pub(crate) fn pass_ms_in(&self, ms: u64, slices: usize) {
         self.clock.advance_ms(ms);
-        for _ in 0..40 {
+        for _ in 0..slices {
             wait(self.store().park_all(WebhookNo(0))).unwrap();
         }
     }
