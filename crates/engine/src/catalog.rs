@@ -40,6 +40,9 @@ pub(crate) struct WebhookShared {
     pub(crate) next_due_ms: AtomicU64,
     /// A former process drove it, and no actor of this one has yet.
     was_driven_before: AtomicBool,
+    /// It was enabled, or its URL changed: what its actor knows of the receiver no longer counts. Kept here, for the
+    /// actor may sleep.
+    is_gate_reset: AtomicBool,
     /// What a sleeping actor left behind.
     pub(crate) asleep: Mutex<Option<Box<Asleep>>>,
 }
@@ -63,6 +66,7 @@ impl WebhookShared {
             is_behind: AtomicBool::new(false),
             next_due_ms: AtomicU64::new(u64::MAX),
             was_driven_before: AtomicBool::new(false),
+            is_gate_reset: AtomicBool::new(false),
             asleep: Mutex::new(None),
         })
     }
@@ -73,6 +77,16 @@ impl WebhookShared {
 
     pub(crate) fn is_enabled(&self) -> bool {
         self.is_enabled.load(Ordering::Relaxed)
+    }
+
+    /// The gate is to be opened, after what was changed is stored.
+    pub(crate) fn reset_gate(&self) {
+        self.is_gate_reset.store(true, Ordering::Release);
+    }
+
+    /// Whether the gate is to be opened; `true` once.
+    pub(crate) fn takes_gate_reset(&self) -> bool {
+        self.is_gate_reset.swap(false, Ordering::AcqRel)
     }
 
     /// Whether an actor that starts now takes over from a former process; `true` once.

@@ -213,6 +213,9 @@ impl Registry {
             after.updated_at_ms = now_ms;
             self.store(CatalogChange::PutWebhook(Box::new(after.clone()))).await?;
             shared.set_route(after.kinds(), after.status == WebhookStatus::Enabled, after.is_ordered());
+            if is_enabled_again || after.url != before.url {
+                shared.reset_gate();
+            }
         }
         Ok((after, secret, shared))
     }

@@ -305,12 +305,14 @@ impl WebhookActor {
     /// go) is put into the backlog index, and read from there.
     fn recover_memory(&mut self) {
         self.shared.set_behind(true);
-        let parked = self.worker.store.park_all(self.shared.no);
-        let inbox = Rc::clone(&self.inbox);
-        let id = self.shared.id;
+        let (no, id) = (self.shared.no, self.shared.id);
+        let mut parked = self.worker.store.park_all(no);
+        let (worker, inbox) = (Rc::clone(&self.worker), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
-            if let Err(error) = parked.await {
-                tracing::error!(webhook = %id, %error, "cannot recover what a webhook was owed; a restart will");
+            while let Err(error) = parked.await {
+                tracing::error!(webhook = %id, %error, "cannot recover what a webhook was owed; tried again");
+                tokio::time::sleep(STORE_RETRY).await;
+                parked = worker.store.park_all(no);
             }
             inbox.write(|unread| unread.is_parked_before = true);
         });

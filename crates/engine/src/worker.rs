@@ -338,8 +338,12 @@ impl Handler<WorkerMail> for Worker {
             worker.inbox(&webhook).write_owed(DirectOwed { live, index });
         }
         for webhook in mail.parked_after {
-            if webhook.is_enabled() {
+            let is_awake = worker.awake.borrow().contains_key(&webhook.no);
+            if is_awake || webhook.is_enabled() {
                 worker.inbox(&webhook).write(|unread| unread.is_parked_after = true);
+            } else {
+                // Disabled since it was routed: whoever enables it finds that there is something.
+                webhook.set_behind(true);
             }
         }
         for webhook in mail.parked_before {

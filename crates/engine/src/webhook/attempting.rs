@@ -1,6 +1,7 @@
 //! Attempts: begun as the machine says, settled when they end.
 
 use super::*;
+use crate::EngineError;
 use fanfare_core::policy::delivery::Leaving;
 
 /// Failing for less is not worth a row.
@@ -164,13 +165,20 @@ impl WebhookActor {
         let (worker, inbox, no, id) =
             (Rc::clone(&self.worker), Rc::clone(&self.inbox), self.shared.no, self.shared.id);
         tokio::task::spawn_local(async move {
-            match worker.registry.disable(no, why).await {
-                Ok(true) => {
-                    worker.metrics.disabled(why);
-                    tracing::warn!(webhook = %id, reason = why, "webhook disabled");
+            loop {
+                match worker.registry.disable(no, why).await {
+                    Ok(true) => {
+                        worker.metrics.disabled(why);
+                        tracing::warn!(webhook = %id, reason = why, "webhook disabled");
+                    }
+                    Ok(false) | Err(EngineError::UnknownWebhook | EngineError::UnknownChannel) => {}
+                    Err(error) => {
+                        tracing::error!(webhook = %id, %error, "cannot disable a webhook; tried again");
+                        tokio::time::sleep(STORE_RETRY).await;
+                        continue;
+                    }
                 }
-                Ok(false) => {}
-                Err(error) => tracing::error!(webhook = %id, %error, "cannot disable a webhook"),
+                break;
             }
             is_disabling.set(false);
             inbox.write(|unread| unread.is_reconfigured = true);

@@ -51,9 +51,7 @@ impl WebhookActor {
                 }
             },
         };
-        let is_gate_reset = former.as_ref().is_some_and(|f| {
-            f.webhook.url != webhook.url || (is_enabled && f.webhook.status == WebhookStatus::Disabled)
-        });
+        let is_gate_reset = self.shared.takes_gate_reset();
         let was_ordered = self.machine.as_ref().is_some_and(|m| m.policy().ordering.is_key());
         if policy.ordering.is_key() && !was_ordered {
             self.learning.begin();

@@ -31,12 +31,14 @@ impl WebhookActor {
         if let Some(wait) = machine.next_wakeup(now) {
             at_ns = at_ns.min(now.after(wait.max(Duration::from_millis(1))).mono_ns);
         }
-        let wants_more = self.books.cursor().is_some() && self.shared.is_enabled();
-        if !self.books.is_reading() && self.shared.is_enabled() && !self.is_waiting_for_room {
+        let is_giving_up = self.mode == Mode::GiveUp(GiveUp::Gone);
+        let is_reader = self.shared.is_enabled() || is_giving_up;
+        let wants_more = self.books.cursor().is_some() && is_reader;
+        if !self.books.is_reading() && is_reader && !self.is_waiting_for_room {
             // While the gate is shut nothing is read.
             let shut_ns = match machine.gate().state() {
-                GateState::Shut { until_ns, .. } => until_ns,
-                GateState::Open { .. } | GateState::Probing { .. } => 0,
+                GateState::Shut { until_ns, .. } if !is_giving_up => until_ns,
+                _ => 0,
             };
             if self.next_due_ms != u64::MAX && self.books.retries_held() < self.due_held_max() {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
@@ -57,7 +59,7 @@ impl WebhookActor {
             config.connections.close_idle();
         }
         let sleep_ns = self.worker.idle_sleep.as_nanos() as u64;
-        let may_sleep = !self.shared.is_enabled() || (!wants_more && !self.shared.is_behind());
+        let may_sleep = !is_reader || (!wants_more && !self.shared.is_behind());
         if is_idle && may_sleep && self.shared.queued() == 0 && idle_ns >= sleep_ns {
             return self.sleep(ctx);
         }
@@ -93,6 +95,10 @@ impl WebhookActor {
                 Asleep { memory: machine.into_memory(), last_failure: self.vitals.last_failure.take() };
             let is_kept = !asleep.memory.is_at_rest() || asleep.last_failure.is_some();
             *self.shared.asleep.lock() = is_kept.then(|| Box::new(asleep));
+        }
+        if self.books.cursor().is_some() {
+            // Of a disabled one: to be read when it is enabled.
+            self.shared.set_behind(true);
         }
         self.shared.next_due_ms.store(self.next_due_ms, Ordering::Relaxed);
         if self.next_due_ms != u64::MAX {
