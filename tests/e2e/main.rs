@@ -14,6 +14,7 @@ mod foreign;
 mod gates;
 mod hostile;
 mod ingest;
+mod injection;
 mod isolation;
 mod leaks;
 mod manage_commands;

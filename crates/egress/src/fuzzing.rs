@@ -7,7 +7,7 @@
 use crate::guard::AddressGuard;
 use crate::resolve::without_lookup;
 use crate::retry_after;
-use crate::url::{check_url, host_of};
+use crate::url::{UrlError, check_url, host_of};
 use fanfare_core::limits::RETRY_AFTER_SECONDS_MAX;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -71,8 +71,11 @@ fn check_guard_url(text: &str) {
     for address in addresses.into_iter().flatten() {
         check_verdict(address);
     }
-    // Parsed once more it is the same: what is stored and read again leads to the same place.
-    assert_eq!(check_url(url.as_str(), true).ok().as_ref().and_then(host_of), Some(host), "{text:?}");
+    // Written out and parsed once more it is the same; percent-encoding may have made it too long for that.
+    match check_url(url.as_str(), true) {
+        Ok(again) => assert_eq!(host_of(&again), Some(host), "{text:?}"),
+        Err(error) => assert!(matches!(error, UrlError::TooLong { .. }), "{text:?}: {error}"),
+    }
 }
 
 fn check_guard_spelling(address: Ipv4Addr, choices: &[u8]) {
@@ -132,7 +135,8 @@ fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = text.split('.').collect();
     let (last, firsts) = parts.split_last()?;
     let number = |part: &str| {
-        let lower = part.to_ascii_lowercase();
+        // Rust reads a sign in front of a number, C does not here.
+        let lower = Some(part.to_ascii_lowercase()).filter(|part| !part.contains('+'))?;
         if let Some(digits) = lower.strip_prefix("0x") {
             return u64::from_str_radix(digits, 16).ok();
         }

@@ -27,6 +27,7 @@ fn is_reserved(name: &HeaderName) -> bool {
     [
         CONNECTION,
         CONTENT_LENGTH,
+        CONTENT_TYPE,
         EXPECT,
         HOST,
         KEEP_ALIVE,
@@ -36,6 +37,7 @@ fn is_reserved(name: &HeaderName) -> bool {
         TRAILER,
         TRANSFER_ENCODING,
         UPGRADE,
+        USER_AGENT,
         WEBHOOK_ID,
         WEBHOOK_TIMESTAMP,
         WEBHOOK_SIGNATURE,
@@ -56,11 +58,15 @@ pub(crate) struct ConstantHeaders {
 impl ConstantHeaders {
     /// Errors name the header, never its value.
     pub(crate) fn parse(destination: &Destination, user_agent: &HeaderValue) -> Result<Self, String> {
-        let mut given = Vec::with_capacity(destination.headers.len());
+        let mut given: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(destination.headers.len());
         for (name, value) in &destination.headers {
             let parsed = parse_name(name)?;
             if is_reserved(&parsed) {
                 return Err(format!("header {parsed} is set by the engine"));
+            }
+            // The later would take the place of the earlier: a credential that of `x-hub-channel`, say.
+            if given.iter().any(|(name, _)| *name == parsed) {
+                return Err(format!("header {parsed} is given twice"));
             }
             let mut value = HeaderValue::from_str(value.expose())
                 .map_err(|_| format!("value of header {parsed} holds characters a header cannot carry"))?;
@@ -69,6 +75,7 @@ impl ConstantHeaders {
             given.push((parsed, value));
         }
         let hub_signature = destination.hub_signature_name.as_deref().map(parse_name).transpose()?;
+        // One that was given too keeps its place for the signature: settings may have changed since.
         if let Some(name) = hub_signature.as_ref().filter(|name| is_reserved(name)) {
             return Err(format!("signature header cannot be named {name}"));
         }

@@ -109,6 +109,11 @@ fn what_cannot_be_sent_is_an_error_without_the_value() {
         "value of header authorization holds characters a header cannot carry"
     );
     assert_eq!(error(&[("Transfer-Encoding", "chunked")]), "header transfer-encoding is set by the engine");
+    for name in ["User-Agent", "content-type", "X-Hub-Event", "Host", "Content-Length", "webhook-signature"] {
+        let expected = format!("header {} is set by the engine", name.to_lowercase());
+        assert_eq!(error(&[(name, "x")]), expected);
+    }
+    assert_eq!(error(&[("x-shop", "a"), ("X-Shop", "b")]), "header x-shop is given twice");
     let named = destination(&[], Some("webhook-id"));
     let refused = ConstantHeaders::parse(&named, &agent).err();
     assert_eq!(refused.as_deref(), Some("signature header cannot be named webhook-id"));
