@@ -14,7 +14,7 @@ use crate::seal::{KeyHasher, Sealer};
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::tables::{self, StoreEnv, Tables, key_no, no_key, timed_parts};
-use crate::writer::{COMMANDS_MAX, Command, READS_MAX, Sweeps, Writer};
+use crate::writer::{COMMANDS_MAX, Command, CommitFn, READS_MAX, Sweeps, Writer};
 use fanfare_core::delivery::{DeliveryKey, Owed};
 use fanfare_core::ports::{
     CatalogChange, CatalogEntry, IngestEvent, IngestReceipt, Page, PageRequest, SendFuture, SettleBatch,
@@ -22,6 +22,7 @@ use fanfare_core::ports::{
 };
 use fanfare_core::webhook::Webhook;
 use fanfare_core::{ChannelNo, Secret, WebhookNo};
+use heed::RwTxn;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -67,6 +68,11 @@ impl LmdbStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: StoreOptions) -> Result<Arc<LmdbStore>, OpenError> {
+        Self::open_with(options, Box::new(|txn: RwTxn<'_>| txn.commit()))
+    }
+
+    /// The same with another way to commit.
+    pub(crate) fn open_with(options: StoreOptions, sync: CommitFn) -> Result<Arc<LmdbStore>, OpenError> {
         let open::Opened { env, tables, ledger, shared, sealer, hasher, lock, map_bytes, used_bytes } =
             open::open(&options)?;
         let shared = Arc::new(shared);
@@ -99,6 +105,7 @@ impl LmdbStore {
             shared: Arc::clone(&shared),
             clock: options.clock,
             space,
+            sync,
             used_bytes,
             held: Vec::new(),
             redrives: VecDeque::new(),
@@ -338,3 +345,6 @@ impl LmdbStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use crate::space::Space;
 use crate::tables::{StoreEnv, parked_key};
 use fanfare_core::WebhookNo;
 use fanfare_core::ports::{Clock, IngestReceipt, SettleBatch, StoreError};
+use heed::RwTxn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
@@ -81,6 +82,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) space: Space,
+    pub(crate) sync: CommitFn,
     /// Bytes in use after the last commit.
     pub(crate) used_bytes: u64,
     /// Settlements that found no room yet.
@@ -91,6 +93,9 @@ pub(crate) struct Writer {
     /// The last transaction found no room: background work rests as long as settlements do.
     pub(crate) has_no_room: bool,
 }
+
+/// Commits a transaction and syncs it; a test has it fail.
+pub(crate) type CommitFn = Box<dyn FnMut(RwTxn<'_>) -> heed::Result<()> + Send>;
 
 /// When retention looks, and whether it found something.
 #[derive(Default)]
@@ -374,7 +379,7 @@ impl Writer {
         self.shared.reserve_numbers(&mut ledger.state, ahead);
         ledger.flush(&mut txn, &mut group)?;
         let used_bytes = ledger.tables.used_bytes(&txn)?;
-        txn.commit()?;
+        (self.sync)(txn)?;
         self.used_bytes = used_bytes;
         self.has_no_room = false;
         self.sweeps.is_sweeping = is_sweeping;

@@ -83,6 +83,7 @@ fn writer() -> (Writer, SyncSender<Command>, tempfile::TempDir) {
         desks: crate::history::Desks { slow: quick.clone(), quick },
         shared: Arc::new(opened.shared),
         clock: Arc::new(StillClock),
+        sync: Box::new(|txn: heed::RwTxn<'_>| txn.commit()),
         space: Space::new(dir.path(), opened.map_bytes as u64, None, 0),
         used_bytes: opened.used_bytes,
         held: Vec::new(),
@@ -138,4 +139,25 @@ fn settlements_held_for_want_of_room_are_bounded() {
     writer.held.clear();
     writer.commit(settle(vec![failure(1, 0)]), false);
     assert!(!writer.shared.holds_too_many());
+}
+
+/// A short write is an i/o error too; only where the disk is nearly full it is taken for want of room.
+#[test]
+fn a_failed_commit_is_want_of_room_or_the_end() {
+    for (errno, reserve_bytes, is_poisoned) in [
+        (libc::EIO, 0, true),
+        (libc::EIO, u64::MAX, false),
+        (libc::ENOSPC, 0, false),
+        (libc::EDQUOT, 0, false),
+        (libc::EFBIG, 0, false),
+        (libc::EBADF, u64::MAX, true),
+    ] {
+        let (mut writer, _queue, dir) = writer();
+        writer.space = Space::new(dir.path(), 1 << 20, None, reserve_bytes);
+        writer.commit(settle(vec![failure(1, 0)]), false);
+        writer.sync = Box::new(move |_| Err(heed::Error::Io(std::io::Error::from_raw_os_error(errno))));
+        writer.commit(settle(vec![failure(2, 0)]), false);
+        assert_eq!(writer.shared.poison().is_some(), is_poisoned, "error {errno}, reserve {reserve_bytes}");
+        assert_eq!(writer.held.is_empty(), is_poisoned);
+    }
 }
