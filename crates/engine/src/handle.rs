@@ -437,6 +437,7 @@ impl Engine {
             &workers,
             self.inner.options.store.stats(),
             self.inner.budget.used(),
+            self.inner.options.clock.now().unix_ms,
         )
     }
 

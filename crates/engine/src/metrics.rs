@@ -2,7 +2,7 @@
 
 use fanfare_core::delivery::reason;
 use fanfare_core::outcome::FailureClass;
-use fanfare_core::ports::StoreStats;
+use fanfare_core::ports::{COMMIT_US_BOUNDS, StoreStats};
 use fanfare_core::webhook::FormatName;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -134,6 +134,21 @@ fn line(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
 }
 
+/// Commits, each synced: what every accepted event waits for.
+fn commit_text(o: &mut String, store: &StoreStats) {
+    let name = "fanfare_store_commit_seconds";
+    let _ = writeln!(o, "# HELP {name} Time of a commit, from begin to synced.\n# TYPE {name} histogram");
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let mut running = 0;
+    for (bound, count) in COMMIT_US_BOUNDS.into_iter().zip(store.commit_us_counts) {
+        running += count;
+        let _ = writeln!(o, "{name}_bucket{{le=\"{}\"}} {running}", seconds(bound));
+    }
+    let count: u64 = store.commit_us_counts.iter().sum();
+    let _ = writeln!(o, "{name}_bucket{{le=\"+Inf\"}} {count}");
+    let _ = writeln!(o, "{name}_sum {}\n{name}_count {count}", seconds(store.commit_us_sum));
+}
+
 /// What rendering took, by format.
 fn render_text(o: &mut String, workers: &[Arc<WorkerMetrics>]) {
     let mut sums: BTreeMap<String, [u64; 3]> = BTreeMap::new();
@@ -165,6 +180,7 @@ pub(crate) fn text(
     workers: &[Arc<WorkerMetrics>],
     store: StoreStats,
     window_bytes: u64,
+    now_ms: u64,
 ) -> String {
     let sum = |pick: &dyn Fn(&WorkerMetrics) -> u64| workers.iter().map(|w| pick(w)).sum::<u64>();
     let mut out = String::with_capacity(4096);
@@ -228,12 +244,14 @@ pub(crate) fn text(
     line(o, "gauge", "fanfare_dead_letters", "Dead letters kept.", store.dead_letters);
     line(o, "gauge", "fanfare_window_bytes", "Bytes of events held in memory.", window_bytes);
     line(o, "counter", "fanfare_store_commits_total", "Commits made.", store.commits);
+    commit_text(o, &store);
+    let age_ms = store.oldest_pending_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
     line(
         o,
         "gauge",
-        "fanfare_store_commit_microseconds",
-        "Duration of the last commit, synced.",
-        store.commit_us_last,
+        "fanfare_oldest_pending_age_seconds",
+        "Age of the oldest event still owed to someone; 0: none is.",
+        age_ms / 1000,
     );
     line(o, "gauge", "fanfare_store_used_bytes", "Bytes of the data file in use.", store.used_bytes);
     line(

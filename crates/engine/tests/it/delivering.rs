@@ -331,6 +331,8 @@ fn metrics_count_each_event_once_per_format_and_name_the_reason_of_a_disabling()
             "fanfare_deliveries_delivered_total 15",
             "fanfare_deliveries_dead_total 3",
             "fanfare_attempts_failed_total{class=\"gone\"} 3",
+            "fanfare_oldest_pending_age_seconds 0",
+            "fanfare_store_commit_seconds_bucket{le=\"+Inf\"} 0",
         ];
         for line in lines {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
