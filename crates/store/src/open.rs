@@ -12,9 +12,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Version of the format as a whole. Raised when an old program would misread a new directory. 1 hashed API keys under
-/// a key that came from the master key; since 2 that key lies in `meta`, sealed.
-const FORMAT_VERSION: u32 = 2;
+/// Version of the format as a whole. Raised when an old program would misread a new directory.
+const FORMAT_VERSION: u32 = 1;
 const ROW_VERSION: u8 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 /// Row of `meta`, sealed: shows whether a master key is the right one.
@@ -96,7 +95,7 @@ pub(crate) fn open(options: &StoreOptions) -> Result<Opened, OpenError> {
     let sealer = Sealer::new(options.master_key);
     let mut txn = env.write_txn().map_err(database)?;
     let tables = Tables::create(&env, &mut txn).map_err(database)?;
-    let hasher = check_format(&tables, &mut txn, &sealer, &options.master_key, dir)?;
+    let hasher = check_format(&tables, &mut txn, &sealer, dir)?;
 
     let now_ms = options.clock.now().unix_ms;
     let damage = DamageCount::default();
@@ -144,12 +143,11 @@ fn recover(ledger: &mut Ledger, txn: &mut RwTxn<'_>, group: &mut Group, shared: 
     ledger.flush(txn, group)
 }
 
-/// Checks version and master key, or writes both into a new directory. An old version is brought up to date.
+/// Checks version and master key, or writes both into a new directory.
 pub(crate) fn check_format(
     tables: &Tables,
     txn: &mut RwTxn<'_>,
     sealer: &Sealer,
-    master_key: &[u8; 32],
     dir: &Path,
 ) -> Result<KeyHasher, OpenError> {
     let database = |source| OpenError::Database { dir: dir.to_owned(), source };
@@ -184,12 +182,6 @@ pub(crate) fn check_format(
     }
     if tables.state.get(txn, crate::record::state::KEY).map_err(database)?.is_none() {
         return Err(damaged("state"));
-    }
-    if found == 1 {
-        let hash_key = seal::format_1_hash_key(master_key);
-        let sealed = sealer.seal(HASH_KEY, &*hash_key).map_err(no_box)?;
-        tables.meta.put(txn, HASH_KEY, &sealed).map_err(database)?;
-        put_version(tables, txn).map_err(database)?;
     }
     let sealed = tables.meta.get(txn, HASH_KEY).map_err(database)?.ok_or(damaged("api key hash key"))?;
     match sealer.open(HASH_KEY, sealed) {

@@ -43,7 +43,7 @@ pub fn rotate_master_key(dir: &Path, old: [u8; 32], new: [u8; 32]) -> Result<Rot
     let mut txn = env.write_txn().map_err(database)?;
     let tables = Tables::create(&env, &mut txn).map_err(database)?;
     let sealers = Sealers { old: Sealer::new(old), new: Sealer::new(new) };
-    drop(open::check_format(&tables, &mut txn, &sealers.old, &old, dir)?);
+    drop(open::check_format(&tables, &mut txn, &sealers.old, dir)?);
     let rotated = sealers.reseal_all(&tables, &mut txn).map_err(database)?;
     txn.commit().map_err(database)?;
     Ok(rotated)

@@ -50,11 +50,6 @@ pub(crate) fn new_hash_key() -> Result<Zeroizing<[u8; HASH_KEY_BYTES]>, SealErro
     Ok(key)
 }
 
-/// The key that directories of format 1 hashed with: it came from the master key.
-pub(crate) fn format_1_hash_key(master: &[u8; 32]) -> Zeroizing<[u8; HASH_KEY_BYTES]> {
-    derive(master, "fanfare store: api key hash, version 1")
-}
-
 impl KeyHasher {
     /// Of this key.
     pub(crate) fn new(key: &[u8]) -> Self {

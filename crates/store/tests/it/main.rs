@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod damage_rows;
 mod deletion;
+mod frozen;
 mod history;
 mod idempotency;
 mod lifecycle;
