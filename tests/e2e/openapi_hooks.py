@@ -15,7 +15,7 @@ CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def integers(value):
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**64:
         return int(value)
     if isinstance(value, list):
         return [integers(item) for item in value]

@@ -58,8 +58,10 @@ fn url() -> ObjectBuilder {
 }
 
 fn custom_attributes() -> ObjectBuilder {
-    let text =
-        format!("Stored and returned, never sent; at most {CUSTOM_ATTRIBUTES_BYTES_MAX} bytes of JSON text.");
+    let text = format!(
+        "Stored and returned, never sent; at most {CUSTOM_ATTRIBUTES_BYTES_MAX} bytes of JSON text, numbers within a \
+         64-bit float's range, nested 127 deep at most."
+    );
     object().description(Some(text))
 }
 
