@@ -58,15 +58,17 @@ struct KeyState {
     /// The last in the retry table, as far as is known: what is newer must queue up there behind it. A name and not a
     /// count, so that a row learnt twice, or gone without a word, puts nothing out of step.
     on_disk: Option<DeliveryKey>,
-    /// When those on disk are due, Unix ms. A row with an earlier date is given this one, so that none is read before
-    /// one that is older.
+    /// When the head is due, or was, Unix ms: no row with an earlier date comes in the order of events.
     due_ms: u64,
+    /// When the last of those on disk are due, Unix ms: later than the head, when the head was put back. What goes there
+    /// is given this date, so that it is not read before one that is older.
+    last_due_ms: u64,
 }
 
 impl KeyState {
     fn back(&mut self, id: DeliveryKey) -> Turn {
         self.on_disk = self.on_disk.max(Some(id));
-        Turn::Back { due_ms: self.due_ms }
+        Turn::Back { due_ms: self.due_ms.max(self.last_due_ms) }
     }
 }
 
@@ -86,11 +88,13 @@ impl KeyOrder {
                     waiting: BTreeMap::new(),
                     on_disk: Some(id),
                     due_ms,
+                    last_due_ms: due_ms,
                 };
                 self.keys.insert(key, state);
             }
             Some(state) => {
                 state.on_disk = state.on_disk.max(Some(id));
+                state.last_due_ms = state.last_due_ms.max(due_ms);
                 if let Head::OnDisk { id: Some(head) } = state.head
                     && id < head
                 {
@@ -104,12 +108,20 @@ impl KeyOrder {
     /// A delivery came in as slot `slot`.
     pub(crate) fn admit(&mut self, place: KeyPlace, slot: u32) -> Turn {
         let Some(state) = self.keys.get_mut(&place.key) else {
-            let state = KeyState { head: Head::Here, waiting: BTreeMap::new(), on_disk: None, due_ms: 0 };
+            let state = KeyState {
+                head: Head::Here,
+                waiting: BTreeMap::new(),
+                on_disk: None,
+                due_ms: 0,
+                last_due_ms: 0,
+            };
             self.keys.insert(place.key, state);
             return Turn::Head;
         };
-        if place.row_due_ms.is_some() && state.on_disk == Some(place.id) {
+        // One that was put back is read before older ones with later dates, which are there still.
+        if place.row_due_ms >= Some(state.last_due_ms) && state.on_disk == Some(place.id) {
             state.on_disk = None;
+            state.last_due_ms = 0;
         }
         match (state.head, place.row_due_ms) {
             (Head::OnDisk { id }, Some(row_due_ms)) => {
@@ -163,6 +175,8 @@ impl KeyOrder {
     pub(crate) fn park_head(&mut self, key: u64, id: DeliveryKey, due_ms: u64) -> Vec<u32> {
         let Some(state) = self.keys.get_mut(&key) else { return Vec::new() };
         state.head = Head::OnDisk { id: Some(id) };
+        // What was learnt when the former head was put back is still there.
+        state.last_due_ms = state.last_due_ms.max(state.due_ms);
         state.due_ms = due_ms;
         let last = state.waiting.last_key_value().map_or(id, |(last, _)| *last);
         state.on_disk = state.on_disk.max(Some(last));
@@ -282,6 +296,49 @@ mod tests {
         assert_eq!(order.end_head(1), Some(70), "one that was put back has lost its place");
         assert_eq!(order.admit(read(5, 900), 50), Turn::Waits);
         assert_eq!((order.end_head(1), order.end_head(1), order.len()), (Some(50), None, 0));
+    }
+
+    #[test]
+    fn behind_a_head_that_was_put_back_new_ones_queue_up_after_all_on_disk() {
+        for is_head_there in [true, false] {
+            let mut order = KeyOrder::default();
+            order.admit(fresh(5), 50);
+            order.admit(fresh(6), 60);
+            assert_eq!(order.park_head(1, id(5), 900), [60]);
+            for (seq, due_ms) in [(3, 200), (5, 900), (6, 900)] {
+                order.learn(1, id(seq), due_ms);
+            }
+            assert_eq!(order.admit(fresh(7), 70), Turn::Back { due_ms: 900 }, "not before 5 and 6");
+            if is_head_there {
+                assert_eq!(order.admit(read(3, 200), 30), Turn::Head);
+                assert_eq!(order.admit(fresh(8), 80), Turn::Back { due_ms: 900 });
+                assert_eq!(order.end_head(1), None);
+            }
+            assert_eq!(order.admit(read(5, 900), 50), Turn::Head);
+            assert_eq!(order.admit(read(6, 900), 60), Turn::Waits);
+        }
+    }
+
+    #[test]
+    fn the_youngest_put_back_lets_nobody_pass_those_that_wait_longer() {
+        let mut order = KeyOrder::default();
+        order.admit(fresh(5), 50);
+        order.admit(fresh(6), 60);
+        assert_eq!(order.park_head(1, id(5), 900), [60]);
+        for (seq, due_ms) in [(2, 200), (7, 200), (5, 900), (6, 900)] {
+            order.learn(1, id(seq), due_ms);
+        }
+        assert_eq!(order.admit(read(2, 200), 20), Turn::Head);
+        assert_eq!(order.admit(read(7, 200), 70), Turn::Waits);
+        assert_eq!(order.admit(fresh(8), 80), Turn::Back { due_ms: 900 });
+        assert_eq!((order.end_head(1), order.end_head(1)), (Some(70), None));
+        for (seq, turn) in [(5, Turn::Head), (6, Turn::Waits), (8, Turn::Waits)] {
+            assert_eq!(order.admit(read(seq, 900), 0), turn);
+        }
+        for _ in 0..3 {
+            order.end_head(1);
+        }
+        assert_eq!(order.len(), 0);
     }
 
     #[test]
