@@ -1,6 +1,7 @@
 //! From a destination to an open connection: resolve, check, dial, shake hands.
 
 use crate::attempt::{Http1Connection, Http2Connection};
+use crate::cap::Cap;
 use crate::classify;
 use crate::guard::AddressGuard;
 use crate::request::{ConstantHeaders, Template};
@@ -22,7 +23,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use url::{Position, Url};
 
 /// Addresses of one name that are tried. All of its addresses are checked.
@@ -42,7 +42,8 @@ pub struct TransportOptions {
     pub tls: Tls,
     /// Whether plain `http` may be called (`egress.allow_http`).
     pub allow_http: bool,
-    /// Connections open at once in this process; connecting waits for a free one. At least 1.
+    /// Connections open at once in this process. For one more, the one that has been idle longest is closed, whoever's
+    /// it is; with none idle, connecting waits. At least 1.
     pub connections_max: usize,
     /// Version in `User-Agent: fanfare/<version>`.
     pub user_agent_version: String,
@@ -62,7 +63,7 @@ impl fmt::Debug for TransportOptions {
 struct Shared {
     options: TransportOptions,
     user_agent: HeaderValue,
-    permits: Arc<Semaphore>,
+    cap: Arc<Cap>,
 }
 
 /// Core's `Transport` over hyper. Cheap to clone, shared by all event loops.
@@ -88,18 +89,20 @@ impl HttpTransport {
         assert!(options.connections_max > 0, "no connection may ever be opened");
         let user_agent = HeaderValue::from_str(&format!("fanfare/{}", options.user_agent_version))
             .expect("a version is printable ASCII");
-        let permits_max = options.connections_max.min(Semaphore::MAX_PERMITS);
-        HttpTransport(Arc::new(Shared {
-            options,
-            user_agent,
-            permits: Arc::new(Semaphore::new(permits_max)),
-        }))
+        let cap = Cap::new(options.connections_max);
+        HttpTransport(Arc::new(Shared { options, user_agent, cap }))
     }
 
     /// Connections open or being opened now, in the whole process.
     #[must_use]
     pub fn connections_open(&self) -> usize {
-        self.0.options.connections_max.saturating_sub(self.0.permits.available_permits())
+        self.0.cap.open()
+    }
+
+    /// Idle connections closed so far because a new one needed their place.
+    #[must_use]
+    pub fn connections_closed_for_room(&self) -> u64 {
+        self.0.cap.closed()
     }
 }
 
@@ -186,10 +189,12 @@ impl Prepared {
         let addresses = self.checked_addresses().await?;
         // Taken after the check, so that a refused address does not wait; before dialling, so that what waits to be
         // dialled holds no socket.
-        let permit = Arc::clone(&self.shared.permits)
-            .acquire_owned()
+        let permit = self
+            .shared
+            .cap
+            .permit()
             .await
-            .map_err(|_| AttemptReport::failed(FailureClass::Internal, "the transport is closed"))?;
+            .ok_or_else(|| AttemptReport::failed(FailureClass::Internal, "the transport is closed"))?;
         let stream =
             dial(&addresses, self.target.port).await.map_err(|error| classify::of_connect(&error))?;
         // A request is one write; waiting to fill a packet only delays it. A socket that refuses this still works.
@@ -204,10 +209,11 @@ impl Prepared {
         let version = if is_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
         let template = self.target.template(&self.headers, version)?;
         let clock = Arc::clone(&self.shared.options.clock);
+        let cap = &self.shared.cap;
         Ok(if is_http2 {
-            Box::new(Http2Connection::open(socket, meter, template, clock).await?)
+            Box::new(Http2Connection::open(socket, meter, template, clock, cap).await?)
         } else {
-            Box::new(Http1Connection::open(socket, meter, template, clock).await?)
+            Box::new(Http1Connection::open(socket, meter, template, clock, cap).await?)
         })
     }
 

@@ -209,7 +209,10 @@ pub fn check_retry_after(data: &[u8]) {
     let wait_s = |now_s| retry_after::parse(value, now_s).map(|wait| wait.as_secs());
     let wait = wait_s(now_s);
     assert!(wait.is_none_or(|wait| wait <= RETRY_AFTER_SECONDS_MAX), "{wait:?} s");
-    let digits = value.trim_ascii();
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    let digits = value.get(start..end).unwrap_or_default();
     if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
         let expected = digits
             .iter()

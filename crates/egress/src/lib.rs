@@ -5,10 +5,10 @@
 //!
 //! What it is not: it knows no attempt count, no backoff, no rate limit, no store. It keeps no queue, follows no
 //! redirect, decompresses nothing, and times nothing out but steps that would starve the next one; the caller bounds
-//! an attempt by dropping its future.
+//! an attempt by dropping its future. A connection that nobody uses may be closed for another one's sake.
 //!
 //! Where to start: [`HttpTransport`]; then `connector` (resolve, check, dial, shake hands), `attempt` (one request
-//! and its answer), [`classify`] (what it came to).
+//! and its answer), [`classify`] (what it came to); `cap` for who may open a connection.
 //!
 //! Invariants:
 //! - every address a name resolves to passes [`guard::AddressGuard`], and the address dialled is one of those checked:
@@ -21,6 +21,7 @@
 //! `tokio::task::LocalSet`.
 
 mod attempt;
+mod cap;
 pub mod classify;
 mod connector;
 #[doc(hidden)]

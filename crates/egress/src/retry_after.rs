@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A date in the past is no wait. `None`: not a value of this header (negative, a fraction, text).
 #[must_use]
 pub fn parse(value: &[u8], now_unix_s: u64) -> Option<Duration> {
-    let text = std::str::from_utf8(value).ok()?.trim();
+    // Only these two may stand around a header's value (RFC 9110, section 5.5).
+    let text = std::str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
     let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a u64 holds is a long wait, not garbage.
         text.parse().unwrap_or(u64::MAX)
@@ -54,7 +55,20 @@ mod tests {
 
     #[test]
     fn garbage_is_none() {
-        for bad in ["", " ", "-1", "+5", "1.5", "soon", "10s", "Sun, 06 Nov 1994", "0x10", "１２"] {
+        for bad in [
+            "",
+            " ",
+            "-1",
+            "+5",
+            "1.5",
+            "soon",
+            "10s",
+            "Sun, 06 Nov 1994",
+            "0x10",
+            "１２",
+            "7\u{b}",
+            "\u{3000}7",
+        ] {
             assert_eq!(seconds(bad), None, "{bad:?}");
         }
         assert_eq!(parse(&[0xff, 0xfe], NOW_S), None);

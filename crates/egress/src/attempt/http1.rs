@@ -1,6 +1,7 @@
 //! A connection that takes one request at a time.
 
 use super::{HEAD_READ_BYTES_MAX, read_answer, refused};
+use crate::cap::{Cap, Member};
 use crate::classify::{self, Circumstances};
 use crate::request::Template;
 use crate::socket::{Meter, Socket};
@@ -34,6 +35,7 @@ struct Shared {
     sender: RefCell<http1::SendRequest<Full<Bytes>>>,
     /// The task that owns the socket.
     driver: AbortHandle,
+    member: Member,
     state: Cell<State>,
     is_reused: Cell<bool>,
     meter: Rc<Meter>,
@@ -69,6 +71,7 @@ impl Http1Connection {
         meter: Rc<Meter>,
         template: Template,
         clock: Arc<dyn Clock>,
+        cap: &Arc<Cap>,
     ) -> Result<Self, AttemptReport> {
         // The number of header lines stays at hyper's 100, which live on the stack; any other limit would cost an
         // allocation per answer.
@@ -85,6 +88,7 @@ impl Http1Connection {
         let shared = Shared {
             sender: RefCell::new(sender),
             driver: driver.abort_handle(),
+            member: cap.join(driver.abort_handle(), None),
             state: Cell::new(State::Idle),
             is_reused: Cell::new(false),
             meter,
@@ -106,33 +110,42 @@ impl Drop for Http1Connection {
 }
 
 /// Closes the connection when a request is abandoned: what is left of its answer would be taken for the next one's.
-struct InFlight(Rc<Shared>);
+struct InFlight {
+    shared: Rc<Shared>,
+    timestamp_s: u64,
+}
 
 impl InFlight {
-    fn end(&self, state: State) {
-        if state == State::Closed {
-            self.0.close();
-        } else if self.0.state.get() == State::Busy {
-            self.0.state.set(state);
+    fn end(&self, can_go_on: bool) {
+        if self.shared.state.get() != State::Busy {
+            return;
+        }
+        if can_go_on && self.shared.member.rest(self.timestamp_s) {
+            self.shared.state.set(State::Idle);
+        } else {
+            self.shared.close();
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.state.get() == State::Busy {
-            self.0.close();
+        if self.shared.state.get() == State::Busy {
+            self.shared.close();
         }
     }
 }
 
 impl Connection for Http1Connection {
     fn free_slots(&self) -> usize {
-        usize::from(self.0.state.get() == State::Idle && self.0.sender.borrow().is_ready())
+        let is_idle = self.0.state.get() == State::Idle && !self.0.member.is_closing();
+        usize::from(is_idle && self.0.sender.borrow().is_ready())
     }
 
     fn is_open(&self) -> bool {
-        self.0.state.get() != State::Closed && !self.0.sender.borrow().is_closed()
+        self.0.state.get() != State::Closed
+            && !self.0.member.is_closing()
+            && !self.0.sender.borrow().is_closed()
     }
 
     /// Expected cost beside hyper's own: the boxed future, and what [`Template::request`] and `read_answer` say.
@@ -143,24 +156,26 @@ impl Connection for Http1Connection {
         if shared.state.get() == State::Busy {
             return refused(FailureClass::Internal, "connection has no free slot");
         }
+        let timestamp_s = request.timestamp_s;
         let request = match shared.template.request(request) {
             Ok(request) => request,
             Err(reason) => return refused(FailureClass::Internal, reason),
         };
         let is_reused = shared.is_reused.get();
-        if !self.is_open() {
+        // Also when it was closed for another's sake in this very moment: no byte was sent, so it is as stale as any.
+        if !self.is_open() || !shared.member.begin() {
             let class = if is_reused { FailureClass::StaleConnection } else { FailureClass::Reset };
             shared.close();
-            return refused(class, "connection was closed by the receiver");
+            return refused(class, "connection was closed before the request");
         }
         // Taken now, not when first polled: `free_slots` must tell the truth right after this call.
         shared.state.set(State::Busy);
         let read_before = shared.meter.read_bytes();
         shared.meter.allow(HEAD_READ_BYTES_MAX);
         let sent = shared.sender.borrow_mut().send_request(request);
-        let in_flight = InFlight(Rc::clone(shared));
+        let in_flight = InFlight { shared: Rc::clone(shared), timestamp_s };
         Box::pin(async move {
-            let shared = &in_flight.0;
+            let shared = &in_flight.shared;
             let response = match sent.await {
                 Ok(response) => response,
                 Err(error) => {
@@ -169,7 +184,7 @@ impl Connection for Http1Connection {
                         is_answer_begun: shared.meter.read_bytes() > read_before,
                         is_over_bounds: shared.meter.is_over(),
                     };
-                    in_flight.end(State::Closed);
+                    in_flight.end(false);
                     return classify::of_broken(&error, circumstances);
                 }
             };
@@ -178,7 +193,7 @@ impl Connection for Http1Connection {
             let answered = read_answer(response, shared.clock.as_ref(), Circumstances::default()).await;
             shared.is_reused.set(true);
             let can_go_on = answered.is_whole && shared.is_rested().await;
-            in_flight.end(if can_go_on { State::Idle } else { State::Closed });
+            in_flight.end(can_go_on);
             answered.report
         })
     }

@@ -1,6 +1,7 @@
 //! A connection that takes many requests at a time.
 
 use super::{HEAD_READ_BYTES_MAX, read_answer, refused};
+use crate::cap::{Cap, Member};
 use crate::classify::{self, Circumstances};
 use crate::request::Template;
 use crate::socket::{Meter, Socket};
@@ -50,6 +51,7 @@ struct Shared {
     driver: Rc<RefCell<Option<Driver>>>,
     driver_task: AbortHandle,
     socket_task: LocalExecutor,
+    member: Member,
     in_flight: Cell<usize>,
     /// Nothing came while a request waited in vain: no other is sent after it.
     is_silent: Cell<bool>,
@@ -75,7 +77,10 @@ impl Shared {
     }
 
     fn can_take_requests(&self) -> bool {
-        !self.is_closed.get() && !self.is_silent.get() && !self.sender.borrow().is_closed()
+        !self.is_closed.get()
+            && !self.is_silent.get()
+            && !self.member.is_closing()
+            && !self.sender.borrow().is_closed()
     }
 
     /// Requests it takes at a time, as the receiver has it now.
@@ -106,6 +111,7 @@ impl Http2Connection {
         meter: Rc<Meter>,
         template: Template,
         clock: Arc<dyn Clock>,
+        cap: &Arc<Cap>,
     ) -> Result<Self, AttemptReport> {
         let executor = LocalExecutor::default();
         meter.allow(READ_BYTES_MAX);
@@ -132,10 +138,14 @@ impl Http2Connection {
                 drop(driver.borrow_mut().take());
             }
         });
+        let driver_task = driver_task.abort_handle();
+        // The first of hyper's own tasks owns the socket; spawned in the handshake.
+        let owner = executor.0.get().unwrap_or(&driver_task).clone();
         let connection = Http2Connection(Rc::new(Shared {
             sender: RefCell::new(sender),
             driver,
-            driver_task: driver_task.abort_handle(),
+            member: cap.join(owner, Some(driver_task.clone())),
+            driver_task,
             socket_task: executor,
             in_flight: Cell::new(0),
             is_silent: Cell::new(false),
@@ -174,19 +184,25 @@ impl Drop for Http2Connection {
 struct Slot {
     shared: Rc<Shared>,
     read_before: u64,
+    timestamp_s: u64,
     /// Answered or failed; else its owner gave up waiting.
     has_ended: Cell<bool>,
 }
 
 impl Slot {
-    fn take(shared: &Rc<Shared>) -> Self {
+    /// `None`: the connection was closed for another's sake in this very moment.
+    fn take(shared: &Rc<Shared>, timestamp_s: u64) -> Option<Self> {
+        if shared.in_flight.get() == 0 && !shared.member.begin() {
+            return None;
+        }
         shared.in_flight.set(shared.in_flight.get() + 1);
         shared.note_progress();
-        Slot {
+        Some(Slot {
             shared: Rc::clone(shared),
             read_before: shared.meter.read_bytes(),
+            timestamp_s,
             has_ended: Cell::new(false),
-        }
+        })
     }
 }
 
@@ -200,7 +216,7 @@ impl Drop for Slot {
         if !self.has_ended.get() && shared.meter.read_bytes() == self.read_before {
             shared.is_silent.set(true);
         }
-        if shared.is_silent.get() && shared.in_flight.get() == 0 {
+        if shared.in_flight.get() == 0 && (shared.is_silent.get() || !shared.member.rest(self.timestamp_s)) {
             shared.close();
         }
     }
@@ -220,19 +236,23 @@ impl Connection for Http2Connection {
 
     fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport> {
         let shared = &self.0;
+        let timestamp_s = request.timestamp_s;
         let request = match shared.template.request(request) {
             Ok(request) => request,
             Err(reason) => return refused(FailureClass::Internal, reason),
         };
         let is_reused = shared.is_reused.get();
-        if !shared.can_take_requests() {
+        let closed = || {
             let class = if is_reused { FailureClass::StaleConnection } else { FailureClass::Reset };
-            return refused(class, "connection was closed by the receiver");
+            refused(class, "connection was closed before the request")
+        };
+        if !shared.can_take_requests() {
+            return closed();
         }
         if shared.free_slots() == 0 {
             return refused(FailureClass::Internal, "connection has no free slot");
         }
-        let slot = Slot::take(shared);
+        let Some(slot) = Slot::take(shared, timestamp_s) else { return closed() };
         let sent = shared.sender.borrow_mut().send_request(request);
         Box::pin(async move {
             let shared = &slot.shared;

@@ -1,5 +1,6 @@
 //! Attempts over real sockets on loopback, against the scripted receiver.
 
+mod cap;
 mod connecting;
 mod hostile;
 mod http1;
