@@ -25,6 +25,7 @@ mod dead_letters;
 mod history;
 mod ingest;
 mod ledger;
+mod migrate;
 mod number_set;
 mod open;
 mod options;

@@ -1,6 +1,7 @@
 //! Opening: the directory and its lock, the map, the format, the master key, recovery.
 
 use crate::ledger::{DamageCount, Group, Ledger, Limits};
+use crate::migrate;
 use crate::options::{OpenError, StoreOptions};
 use crate::record::frame::{self, Damaged, Put};
 use crate::seal::{self, HASH_KEY_BYTES, KeyHasher, SealError, Sealer};
@@ -13,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Version of the format as a whole. Raised when an old program would misread a new directory.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const ROW_VERSION: u8 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 /// Row of `meta`, sealed: shows whether a master key is the right one.
@@ -179,6 +180,12 @@ pub(crate) fn check_format(
     let check = tables.meta.get(txn, CHECK_KEY).map_err(database)?.ok_or(damaged("master key check"))?;
     if sealer.open(CHECK_KEY, check).is_err() {
         return Err(OpenError::WrongMasterKey { dir: dir.to_owned() });
+    }
+    if found == 1 {
+        migrate::from_1(tables, txn).map_err(database)?.map_err(|Damaged(what)| damaged(what))?;
+        let sealed = sealer.seal(HASH_KEY, sealer.format_1_hash_key()).map_err(no_box)?;
+        tables.meta.put(txn, HASH_KEY, &sealed).map_err(database)?;
+        put_version(tables, txn).map_err(database)?;
     }
     if tables.state.get(txn, crate::record::state::KEY).map_err(database)?.is_none() {
         return Err(damaged("state"));

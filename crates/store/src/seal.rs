@@ -22,6 +22,7 @@ pub(crate) enum SealError {
 /// Seals and opens.
 pub(crate) struct Sealer {
     cipher: XChaCha20Poly1305,
+    format_1_hash_key: Zeroizing<[u8; HASH_KEY_BYTES]>,
 }
 
 /// Hashes API keys. Its key is random and lies sealed in the store, so that another master key changes no hash: the keys
@@ -66,8 +67,14 @@ impl Sealer {
     /// Derives the key.
     pub(crate) fn new(mut master: [u8; 32]) -> Self {
         let sealing = derive(&master, "fanfare store: sealing, version 1");
+        let format_1_hash_key = derive(&master, "fanfare store: api key hash, version 1");
         master.zeroize();
-        Sealer { cipher: XChaCha20Poly1305::new(Key::from_slice(&*sealing)) }
+        Sealer { cipher: XChaCha20Poly1305::new(Key::from_slice(&*sealing)), format_1_hash_key }
+    }
+
+    /// The key that directories of format 1 hashed API keys with: it came from the master key.
+    pub(crate) fn format_1_hash_key(&self) -> &[u8] {
+        &*self.format_1_hash_key
     }
 
     /// Nonce, then the sealed bytes and their tag.

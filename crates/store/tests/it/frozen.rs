@@ -127,8 +127,8 @@ fn deliver(store: &LmdbStore, webhook: u32) {
 }
 
 #[test]
-fn the_first_version_opens_with_everything_and_is_worked_off() {
-    let (store, dir) = opened("v1");
+fn format_2_opens_with_everything_and_is_worked_off() {
+    let (store, dir) = opened("v2");
     check_configuration(&store);
     check_deliveries(&store);
     let known = wait(store.ingest(content::events())).unwrap();
@@ -148,4 +148,68 @@ fn the_first_version_opens_with_everything_and_is_worked_off() {
     drop(store);
     let store = LmdbStore::open(content::options(dir.path())).unwrap();
     assert_eq!(store.stats().backlog_deliveries, 0);
+}
+
+fn owed_by_index(store: &LmdbStore, webhook: WebhookNo) -> usize {
+    let request = PageRequest { webhook, from: Seq(0), deliveries_max: usize::MAX, bytes_max: usize::MAX };
+    wait(store.page(request)).unwrap().owed.len()
+}
+
+/// What the version before it wrote: a node that had delivered three events to two webhooks and given them up for two
+/// more, and owed two events to the second and third when it was killed. Its master key is 32 bytes 0x42.
+#[test]
+fn format_1_is_brought_up_to_date_with_all_that_was_owed() {
+    let (store, dir) = opened("v1");
+    let key = Secret::new("fk_1526546eefc527b1022a279b75861f2b81fb54052b04ac5c4d2470ba322dd709");
+    let (mut hashes, mut routes, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sink = |entry| match entry {
+        CatalogEntry::Key(key) => hashes.push(key.hash),
+        CatalogEntry::Webhook(route) => routes.push(route.no),
+        CatalogEntry::Retries(no, _) => retries.push(no),
+        _ => {}
+    };
+    store.load(&mut sink).unwrap();
+    assert_eq!(hashes, [store.key_hash(&key)], "API keys stay valid");
+    assert_eq!((routes.len(), retries.len()), (4, 2));
+    let secrets: Vec<bool> =
+        routes.iter().map(|no| store.webhook(*no).unwrap().unwrap().signing.is_some()).collect();
+    assert_eq!(secrets, [true, false, true, false]);
+    let stats = store.stats();
+    assert_eq!((stats.backlog_deliveries, stats.dead_letters, stats.damaged_records), (4, 8, 0));
+    let mut owed_count = 0;
+    for no in &routes {
+        let (due, _) = wait(store.due(*no, u64::MAX, 100)).unwrap();
+        assert!(due.iter().all(|owed| owed.progress.attempt_number == 2), "{due:?}");
+        let (keys, _) = wait(store.waiting_keys(*no, None, 100)).unwrap();
+        assert!(keys.iter().all(|waiting| waiting.key == Some(key_hash("k"))));
+        // One attempt was in flight when the node was killed.
+        owed_count += due.len() + owed_by_index(&store, *no);
+    }
+    assert_eq!(owed_count, 4);
+    let list = |no| {
+        let request = ListRequest {
+            webhook: no,
+            filter: DeliveryFilter::default(),
+            cursor: Vec::new(),
+            count_max: 100,
+        };
+        wait(store.list(request)).unwrap().items
+    };
+    let dead: Vec<_> =
+        routes.iter().flat_map(|no| list(*no)).filter(|item| item.ended_ms.is_some()).collect();
+    assert_eq!(dead.len(), 8);
+    for item in dead {
+        assert_eq!((item.status, item.kind), (DeliveryStatus::Dead, Some(EventKind::Block)));
+        let expected = if item.reason.as_deref() == Some("exhausted") { 2 } else { 0 };
+        assert_eq!(item.attempt_count, expected, "{item:?}");
+    }
+    let all = || RedriveRequest::Many(DeliveryFilter::default());
+    let redriven: u64 =
+        routes.iter().map(|no| wait(store.redrive(*no, all(), START_MS)).unwrap().count).sum();
+    assert_eq!(redriven, 8);
+    assert_eq!((store.stats().backlog_deliveries, store.stats().dead_letters), (12, 0));
+    wait(store.close());
+    drop(store);
+    let again = LmdbStore::open(content::options(dir.path())).unwrap();
+    assert_eq!(again.stats().backlog_deliveries, 12);
 }
