@@ -22,6 +22,8 @@ mod catalog;
 mod change;
 mod checkpoint;
 mod dead_letters;
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod ingest;
 mod ledger;
