@@ -63,15 +63,15 @@ impl Group {
         Group { now_ms, ..Group::default() }
     }
 
-    /// Records an attempt, or an end without one.
-    pub(crate) fn record(&mut self, settlement: &Settlement) {
+    /// Records an attempt, or an end without one, of the body that it turned out to be.
+    pub(crate) fn record(&mut self, settlement: &Settlement, part: u16) {
         let hour = hour_of(settlement.at_ms);
         let rows = self.attempts.entry((hour, settlement.webhook.0)).or_default();
         if rows.last().is_none_or(|row| row.len() >= attempt::ROW_BYTES_MAX) {
             rows.push(attempt::begin());
         }
         if let Some(row) = rows.last_mut() {
-            attempt::push(row, settlement);
+            attempt::push(row, settlement, part);
         }
     }
 

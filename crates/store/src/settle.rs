@@ -115,10 +115,10 @@ impl Ledger {
             status: attempt.and_then(|attempt| attempt.status),
             key: settlement.key,
         };
-        if self.end(txn, group, which, ending, last)?
+        if let Some(part) = self.end(txn, group, which, ending, last)?
             && (attempt.is_some() || matches!(ending, Ending::Skipped { .. }))
         {
-            group.record(settlement);
+            group.record(settlement, part);
         }
         Ok(())
     }
@@ -146,7 +146,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends one delivery, or gives it a row of its own. `false`: it had ended before, and nothing changed.
+    /// Ends one delivery, or gives it a row of its own; tells which body took the ending. `None`: it had ended before, and
+    /// nothing changed.
     pub(crate) fn end(
         &mut self,
         txn: &mut RwTxn<'_>,
@@ -154,7 +155,7 @@ impl Ledger {
         which: Which,
         ending: &Ending,
         mut last: LastAttempt,
-    ) -> heed::Result<bool> {
+    ) -> heed::Result<Option<u16>> {
         let Which { webhook, seq, index, mut part, part_count, origin } = which;
         if let Origin::Retry { due_ms } = origin {
             let key = timed_key(webhook, due_ms, seq, part);
@@ -169,7 +170,7 @@ impl Ledger {
                 last.key = last.key.or(row.key);
             }
             if !self.tables.retries.delete(txn, &key)? {
-                return Ok(false);
+                return Ok(None);
             }
         }
         let to = match ending {
@@ -184,7 +185,7 @@ impl Ledger {
                     tracing::error!(webhook, seq, "retry of an event that is gone");
                     self.end_deliveries(1);
                 }
-                return Ok(false);
+                return Ok(None);
             }
             Found::SetAside => {
                 let was_listed = match origin {
@@ -193,7 +194,7 @@ impl Ledger {
                     Origin::Direct => false,
                 };
                 if !was_listed {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
             Found::Present(state) => {
@@ -204,13 +205,13 @@ impl Ledger {
                         index,
                         "settlement names a place that another webhook holds"
                     );
-                    return Ok(false);
+                    return Ok(None);
                 }
                 let applied = match origin {
                     Origin::Retry { .. } => state.settle_own_row(index, part, part_count, to),
                     Origin::Direct | Origin::Parked { .. } => state.settle_open(index, part, part_count, to),
                 };
-                let Some(applied) = applied else { return Ok(false) };
+                let Some(applied) = applied else { return Ok(None) };
                 part = applied.part;
                 event_bytes = state.bytes;
                 state.dead += u32::from(matches!(ending, Ending::Dead { .. }));
@@ -250,7 +251,7 @@ impl Ledger {
             }
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => self.end_deliveries(1),
         }
-        Ok(true)
+        Ok(Some(part))
     }
 
     /// Takes one event out of a chunk. Returns whether it was there.

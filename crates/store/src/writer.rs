@@ -256,10 +256,13 @@ impl Writer {
     /// From time to time, finds out whether retention has something to do.
     fn look_for_expired(&mut self) {
         let now_ms = self.clock.now().unix_ms;
-        if self.sweeps.is_sweeping || now_ms < self.sweeps.next_look_ms {
+        let every_ms = SWEEP_EVERY.as_millis() as u64;
+        let wait_ms = self.sweeps.next_look_ms.saturating_sub(now_ms);
+        // A longer wait than there can be: the clock was set back.
+        if self.sweeps.is_sweeping || (1..=every_ms).contains(&wait_ms) {
             return;
         }
-        self.sweeps.next_look_ms = now_ms.saturating_add(SWEEP_EVERY.as_millis() as u64);
+        self.sweeps.next_look_ms = now_ms.saturating_add(every_ms);
         match self.env.read_txn().and_then(|txn| self.ledger.has_expired(&txn, now_ms)) {
             Ok(has_expired) => self.sweeps.is_sweeping = has_expired,
             Err(error) => tracing::error!(%error, "cannot look for what retention is to remove"),

@@ -5,7 +5,7 @@ use super::view::{self, EventFacts};
 use super::{Historian, Order};
 use crate::dead_letters::hour_of;
 use crate::ledger::look_at_state;
-use crate::record::attempt::{self, Item, Request};
+use crate::record::attempt::{self, Ended, Item, Request};
 use crate::record::dead::DeadRow;
 use crate::record::event::{EventView, PARKED_BIT};
 use crate::record::retry::RetryRow;
@@ -40,6 +40,16 @@ enum Stands {
     Ended,
 }
 
+/// What is recorded of a delivery.
+#[derive(Default)]
+struct Recorded {
+    attempts: Vec<AttemptRecord>,
+    /// Its end, when that was the last.
+    end: Option<DeliveryView>,
+    /// When it was given up, when that was the last.
+    died_ms: Option<u64>,
+}
+
 /// A delivery that can be put back.
 pub(super) enum ToPutBack {
     /// The key of its row.
@@ -64,11 +74,11 @@ impl Historian {
             let Some(located) = self.locate(webhook, event_id)? else { return Ok(None) };
             // Before the attempts: if it has ended by now, its end is among them.
             let stands = self.stands(webhook, located.seq, part)?;
-            let (attempts, last) = self.attempts(webhook, located, part)?;
+            let Recorded { attempts, end, died_ms } = self.attempts(webhook, located, part)?;
             let delivery = match stands {
                 Stands::Open(facts) => Some(view::waiting(located.seq, part, facts)),
-                Stands::Ended => last,
-                Stands::OwnRow(facts) => match self.own_row(webhook, located.seq, part)? {
+                Stands::Ended => end,
+                Stands::OwnRow(facts) => match self.own_row(webhook, located.seq, part, died_ms)? {
                     Some(OwnRow::Retry(at, row)) => Some(view::retry(at, row, facts)),
                     Some(OwnRow::Dead(at, row)) => Some(view::dead(at, row, || Ok(facts))?),
                     None => continue,
@@ -124,8 +134,22 @@ impl Historian {
         })
     }
 
-    /// A delivery's row: first among the retries, because that is the way it goes.
-    fn own_row(&self, webhook: u32, seq: u64, part: u16) -> heed::Result<Option<OwnRow>> {
+    /// A delivery's row: where its last record says that it died, if it says so, then among the retries and only then
+    /// among dead letters, because that is the way it goes.
+    fn own_row(
+        &self,
+        webhook: u32,
+        seq: u64,
+        part: u16,
+        died_ms: Option<u64>,
+    ) -> heed::Result<Option<OwnRow>> {
+        if let Some(ended_ms) = died_ms {
+            let txn = self.env.read_txn()?;
+            let key = timed_key(webhook, ended_ms, seq, part);
+            if let Some(row) = self.tables.dead.get(&txn, &key)? {
+                return Ok(Some(OwnRow::Dead((ended_ms, seq, part), DeadRow::decode(&key, row).ok())));
+            }
+        }
         let mut found = None;
         self.walk(self.tables.retries, all_of(webhook), Order::Up, |_, key, row| {
             let at = timed_parts(key);
@@ -155,24 +179,19 @@ impl Historian {
         Ok(found)
     }
 
-    /// A delivery's recorded attempts, and its last end when that was not followed by anything.
-    fn attempts(
-        &self,
-        webhook: u32,
-        located: Located,
-        part: u16,
-    ) -> heed::Result<(Vec<AttemptRecord>, Option<DeliveryView>)> {
-        let mut attempts = Vec::new();
-        let mut last = None;
+    /// What is recorded of a delivery.
+    fn attempts(&self, webhook: u32, located: Located, part: u16) -> heed::Result<Recorded> {
+        let mut recorded = Recorded::default();
         let from = hour_of(located.accepted_ms).saturating_sub(1);
         self.visit_items(webhook, from..=u32::MAX, Order::Up, |item| {
             if (item.key.seq.0, item.key.part) == (located.seq, part) {
-                attempts.extend(item.attempt.map(Request::to_record));
-                last = view::ended_status(item).map(|status| view::ended(item, status));
+                recorded.attempts.extend(item.attempt.map(Request::to_record));
+                recorded.end = view::ended_status(item).map(|status| view::ended(item, status));
+                recorded.died_ms = (item.ended == Ended::Dead).then_some(item.at_ms);
             }
             ControlFlow::Continue(())
         })?;
-        Ok((attempts, last))
+        Ok(recorded)
     }
 
     /// Visits the items of one webhook in a span of hours, until told to stop. Returns whether it was.

@@ -151,7 +151,7 @@ impl Historian {
                 let (key, row) = row?;
                 let seq = key_seq(key);
                 if !work.take(0) {
-                    return Ok(Some(resume(seq, from)));
+                    return Ok(Some(Place::Waiting { seq, part: 0 }));
                 }
                 if let Some(part) = self.push_open(txn, webhook, seq, row, from, work)? {
                     return Ok(Some(Place::Waiting { seq, part }));
@@ -168,14 +168,15 @@ impl Historian {
             let first_seq = parked_seq(key);
             if !work.take(row.len()) {
                 // Everything before the last entry that was looked at lies in this row.
-                return Ok(Some(resume(high.min(self.last_before(txn, webhook, first_seq, high)?), from)));
+                let seq = high.min(self.last_before(txn, webhook, first_seq, high)?);
+                return Ok(Some(Place::Waiting { seq, part: 0 }));
             }
             for Listed { seq, .. } in self.listed(txn, webhook, first_seq, row)?.into_iter().rev() {
                 if seq > high {
                     continue;
                 }
                 if !work.take(0) {
-                    return Ok(Some(resume(seq, from)));
+                    return Ok(Some(Place::Waiting { seq, part: 0 }));
                 }
                 let key = seq_key(seq);
                 let Some(row) = self.tables.events.get(txn, &key)? else { continue };
@@ -344,9 +345,4 @@ impl Historian {
             found => Ok(found),
         }
     }
-}
-
-/// Where to go on at an event: behind the bodies listed already when it is the one the page began with.
-fn resume(seq: u64, from: (u64, u16)) -> Place {
-    Place::Waiting { seq, part: if seq == from.0 { from.1 } else { 0 } }
 }

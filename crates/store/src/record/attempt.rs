@@ -106,12 +106,12 @@ pub(crate) fn begin() -> Vec<u8> {
     frame::begin(VERSION)
 }
 
-/// Appends one settlement to a row.
-pub(crate) fn push(row: &mut Vec<u8>, settlement: &Settlement) {
+/// Appends one settlement of a body to a row.
+pub(crate) fn push(row: &mut Vec<u8>, settlement: &Settlement, part: u16) {
     let size_at = row.len();
     row.put_u32(0);
     row.put_u64(settlement.seq.0);
-    row.put_u16(settlement.part);
+    row.put_u16(part);
     let (ended, reason) = match &settlement.ending {
         Ending::Delivered => (Ended::Delivered, ""),
         Ending::Retry { .. } => (Ended::Retry, ""),
@@ -234,7 +234,7 @@ mod tests {
         let key = [4; 18];
         let mut row = begin();
         for settlement in &all {
-            push(&mut row, settlement);
+            push(&mut row, settlement, 2);
         }
         finish(&mut row, &key);
         let back = items(&key, &row).unwrap();

@@ -153,11 +153,11 @@ fn a_newer_format_is_refused_with_both_versions() {
     let error = refusal(Site::new(1), |dir| {
         edit(dir, "meta", |rows| {
             // version, checksum over key, version and body, then the format's version.
-            let body = 2_u32.to_le_bytes();
+            let body = 3_u32.to_le_bytes();
             let sum = crc32fast::hash(&[b"format".as_slice(), &[1], &body].concat());
             rows[0].1 = [&[1], sum.to_le_bytes().as_slice(), &body].concat();
         });
     });
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
-    assert!(error.to_string().contains("format version 2, newer than 1"), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("format version 3, newer than 2"), "{error}");
 }

@@ -181,3 +181,32 @@ fn deleting_a_webhook_ends_its_redrive_and_what_it_put_back() {
     let stats = site.store().stats();
     assert_eq!((stats.backlog_deliveries, stats.dead_letters), (0, 0));
 }
+
+/// What dies again, or is delivered again, while a redrive goes on is not put back a second time.
+#[test]
+fn a_redrive_ends_although_what_it_put_back_ends_again_meanwhile() {
+    let now_ms = START_MS + 100_000_000;
+    for status in [DeliveryStatus::Dead, DeliveryStatus::Delivered] {
+        let site = Site::with(1, |options| options.retention.bodies_seconds = 1_000_000);
+        let progress = Progress::first(START_MS);
+        let ending = || match status {
+            DeliveryStatus::Dead => given_up(progress),
+            _ => Ending::Delivered,
+        };
+        let seqs = site.ingest((0..4000).map(|n| event(&format!("e{n}"), &[(1, true)])).collect());
+        let end = |at_ms, settled: Settlement| Settlement { at_ms, attempt: Some(failed(1)), ..settled };
+        let ended = seqs.iter().map(|seq| end(START_MS + 5, settlement(1, *seq, 0, ending())));
+        site.settle(ended.collect());
+        let filter = DeliveryFilter { status: Some(status), ..Default::default() };
+        let redriven = std::thread::scope(|scope| {
+            let redrive = scope.spawn(|| site.redrive(1, RedriveRequest::Many(filter), now_ms));
+            while !redrive.is_finished() {
+                let (due, _) = site.due(1, u64::MAX);
+                let ended = due.iter().map(|owed| end(now_ms + 5, settlement_of(1, owed, ending())));
+                site.settle(ended.collect());
+            }
+            redrive.join().unwrap()
+        });
+        assert_eq!(redriven, Redriven { count: 4000, without_body: 0 }, "{status:?}");
+    }
+}

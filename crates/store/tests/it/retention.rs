@@ -331,3 +331,14 @@ fn a_body_that_is_owed_to_others_can_be_put_back_too() {
     site.settle(vec![settlement_of(1, &due[0], Ending::Delivered), settlement(2, seq, 1, Ending::Delivered)]);
     assert_eq!((event_rows(&site), site.backlog()), (0, 0));
 }
+
+/// Once, a clock set back would have put the next look off by as much.
+#[test]
+fn a_clock_that_is_set_back_does_not_put_retention_off() {
+    let site = Site::with(1, |options| options.retention.attempts_seconds = 0);
+    site.pass_ms(100 * DAY_MS);
+    site.clock.set_ms(START_MS);
+    skip(&site, START_MS - 2 * HOUR_MS);
+    site.pass_ms(60_000);
+    assert!(site.rows().is_empty(), "{:?}", site.rows());
+}

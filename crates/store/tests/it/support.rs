@@ -36,6 +36,10 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
+    pub(crate) fn set_ms(&self, unix_ms: u64) {
+        self.0.store(unix_ms, Ordering::Relaxed);
+    }
+
     pub(crate) fn advance_ms(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
