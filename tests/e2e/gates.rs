@@ -133,3 +133,21 @@ async fn the_order_of_a_key_is_kept_across_a_failure() {
     let place = |id: &str| ids.iter().position(|known| known == id).unwrap();
     assert!(place("b1") < place("a2"), "{ids:?}");
 }
+
+/// `ENABLED` opens the gate, also of a webhook that is enabled already: an operator who knows better need not wait.
+#[tokio::test]
+async fn enabling_an_enabled_webhook_opens_its_gate() {
+    let target = receiver();
+    target.script(|_| Reply::status(500));
+    let node =
+        Node::start(NodeOptions::dev().set("gate.failures", "1").set("gate.shut_ms_first", "300000")).await;
+    let api = node.api();
+    let made = webhook(api, &target, json!({"delivery": {"maxInFlight": 1}})).await;
+    api.push(&blocks(3)).await;
+    api.until_metric("fanfare_gates_shut_total", 1).await;
+    target.script(|_| Reply::status(200));
+    let path = format!("/v1/channels/{CHANNEL}/webhooks/{}", made["id"].as_str().unwrap());
+    api.patch(&path, &json!({"status": "ENABLED"})).await.expect(200);
+    api.until_settled().await;
+    assert_eq!(target.counts().requests, 4, "the failed one was made again");
+}

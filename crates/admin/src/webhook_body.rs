@@ -123,6 +123,11 @@ impl WebhookPatch {
         self.signing
     }
 
+    /// Whether it says `ENABLED`, which opens the gate also of a webhook that is enabled already.
+    pub(crate) fn opens_gate(&self) -> bool {
+        self.status == Some(WebhookStatus::Enabled)
+    }
+
     /// Carries out everything but the change of signing, which the engine does itself.
     pub(crate) fn apply(self, webhook: &mut Webhook) {
         set(&mut webhook.url, self.url);

@@ -88,6 +88,7 @@ async fn update(
 ) -> Result<Response, ApiError> {
     let patch = WebhookPatch::read(&body, &Rules::of(&shared.admin))?;
     let signing = patch.signing();
+    let opens_gate = patch.opens_gate();
     let change = Box::new(move |webhook: &mut Webhook| {
         patch.apply(webhook);
         Ok(())
@@ -96,6 +97,9 @@ async fn update(
         .engine()
         .update_webhook(&caller.principal, &caller.channel, caller.id, signing, change)
         .await?;
+    if opens_gate {
+        shared.engine().open_gate(&caller.principal, &caller.channel, caller.id).await?;
+    }
     show(&shared, StatusCode::OK, &webhook, secret.as_ref())
 }
 

@@ -307,6 +307,23 @@ impl Engine {
         Ok((webhook, secret))
     }
 
+    /// Opens a webhook's gate, whatever its receiver did before.
+    ///
+    /// # Errors
+    /// Those of [`Engine::webhook`].
+    pub async fn open_gate(
+        &self,
+        principal: &Principal,
+        channel: &ChannelId,
+        id: WebhookId,
+    ) -> Result<(), EngineError> {
+        let entry = self.reach(principal, channel)?;
+        let shared = self.inner.registry.find(&entry, id)?;
+        shared.reset_gate();
+        self.tell(shared).await;
+        Ok(())
+    }
+
     /// Removes a webhook; what it was owed is dropped.
     ///
     /// # Errors

@@ -64,3 +64,32 @@ fn while_its_gate_stays_shut_a_webhook_holds_nothing_and_gets_all_of_it_later() 
         assert_eq!(first.len(), bench.sent().len(), "no attempt was made twice");
     });
 }
+
+#[test]
+fn a_probe_is_made_when_the_gate_may_open_and_not_later() {
+    run(async {
+        let bench = Bench::with(
+            |_| Answer::Status(500, SECOND / 100),
+            |options| {
+                options.gate.failures_max = 3;
+                options.gate.shut_first = 2 * SECOND;
+                options.gate.shut_max = 2 * SECOND;
+            },
+        )
+        .await;
+        let delivery = DeliverySettings {
+            max_in_flight: Some(1),
+            retry_schedule_seconds: Some(vec![600]),
+            ..Default::default()
+        };
+        bench.webhook(delivery).await;
+        bench.push(10).await;
+        for (second, sent) in [(1, 3), (3, 4), (5, 5)] {
+            bench.pass(if second == 1 { SECOND } else { 2 * SECOND }).await;
+            assert_eq!(bench.sent().len(), sent, "after {second} s");
+        }
+        bench.transport.set(|_| Answer::OK);
+        bench.pass(3 * SECOND).await;
+        assert_eq!(bench.sent().len(), 10);
+    });
+}
