@@ -8,6 +8,7 @@
 mod blocked;
 mod changes;
 mod commands;
+mod connections;
 mod deliveries;
 mod drain;
 mod foreign;
