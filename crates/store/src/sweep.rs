@@ -148,10 +148,8 @@ impl Ledger {
             self.state.swept = passing.swept;
             budget.spend(0);
             let Some(seq) = passing.seq else { continue };
-            // What ended in this very transaction goes with its flush.
             if let Found::Present(state) = self.find(txn, &mut group.loaded, seq)?
                 && state.is_finished()
-                && !state.is_dirty
             {
                 group.loaded.remove(&seq);
                 self.tables.events.delete(txn, &seq_key(seq))?;

@@ -287,8 +287,12 @@ fn ids_that_tell_their_time_are_found_whatever_the_time_is() {
     let mut events: Vec<IngestEvent> = Vec::new();
     for n in 0..50_u64 {
         let at_ms = START_MS + n * HOUR_MS / 2;
-        // Every tenth was given by a producer whose clock is far off.
-        let id_ms = if n.is_multiple_of(10) { at_ms - 30 * HOUR_MS } else { at_ms };
+        // Every tenth was given by a producer whose clock is far off, this way or that.
+        let id_ms = match n % 20 {
+            0 => at_ms - 30 * HOUR_MS,
+            10 => at_ms + 30 * HOUR_MS,
+            _ => at_ms,
+        };
         let (id, item) = made(at_ms, id_ms, u128::from(n));
         ids.push(id);
         events.push(item);
