@@ -90,8 +90,7 @@ impl Registry {
             idle.select_nth_unstable_by_key(CANDIDATES, |(since, _)| *since);
             idle.truncate(CANDIDATES);
         }
-        // Of those idle since the same second the one opened first is closed first.
-        idle.sort_by_key(|(since, _)| *since);
+        idle.sort_unstable_by_key(|(since, _)| *since);
         self.candidates = idle.into_iter().rev().map(|(since, entry)| (since, Arc::clone(entry))).collect();
     }
 }

@@ -3,6 +3,8 @@
 use super::*;
 use std::time::Duration;
 
+const HANG_GUARD: Duration = Duration::from_secs(60);
+
 /// A connection without a socket: a task that holds the permit until it is aborted.
 struct Held {
     member: Member,
@@ -10,7 +12,7 @@ struct Held {
 }
 
 async fn open(cap: &Arc<Cap>) -> Held {
-    let permit = cap.permit().await.unwrap();
+    let permit = tokio::time::timeout(HANG_GUARD, cap.permit()).await.expect("hung").unwrap();
     let task = tokio::spawn(async move {
         let _permit = permit;
         std::future::pending::<()>().await;
@@ -156,7 +158,7 @@ async fn threads_agree_on_who_is_closed() {
         })
         .collect();
     for task in tasks {
-        tokio::time::timeout(Duration::from_secs(60), task).await.expect("hung").unwrap();
+        tokio::time::timeout(HANG_GUARD, task).await.expect("hung").unwrap();
     }
     assert!(cap.closed() > 0);
     assert!(cap.lock().wishes.is_empty());
