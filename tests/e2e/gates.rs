@@ -147,7 +147,8 @@ async fn enabling_an_enabled_webhook_opens_its_gate() {
     api.until_metric("fanfare_gates_shut_total", 1).await;
     target.script(|_| Reply::status(200));
     let path = format!("/v1/channels/{CHANNEL}/webhooks/{}", made["id"].as_str().unwrap());
-    api.patch(&path, &json!({"status": "ENABLED"})).await.expect(200);
+    let enabled = api.patch(&path, &json!({"status": "ENABLED"})).await.expect(200);
+    assert_eq!(enabled["status"], "ENABLED");
     api.until_settled().await;
     assert_eq!(target.counts().requests, 4, "the failed one was made again");
 }
