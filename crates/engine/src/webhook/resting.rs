@@ -40,7 +40,10 @@ impl WebhookActor {
                 GateState::Shut { until_ns, .. } if !is_giving_up => until_ns,
                 _ => 0,
             };
-            if self.next_due_ms != u64::MAX && self.books.retries_held() < self.due_held_max() {
+            // Beside a probe nothing is read; its outcome wakes.
+            let is_probing = matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
+            let may_read_due = self.books.retries_held() < self.due_held_max() && !is_probing;
+            if self.next_due_ms != u64::MAX && may_read_due {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
                 at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns.max(shut_ns));
             }
