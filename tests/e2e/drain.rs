@@ -47,16 +47,17 @@ async fn a_waiting_retry_goes_on_after_a_clean_end_and_after_a_kill() {
     let target = receiver();
     target.script(|request| Reply::status(if request.order < 2 { 500 } else { 200 }));
     let schedule = json!({"delivery": {"retry": {"scheduleSeconds": [2, 2]}}});
-    let (mut node, _) = subscribed(&target, schedule).await;
+    let (mut node, made) = subscribed(&target, schedule).await;
     node.api().push(&[events::block(CHANNEL, "e1")]).await;
     let failed = "fanfare_attempts_failed_total{class=\"status\"}";
     node.api().until_metric(failed, 1).await;
     node.restart().await;
     node.api().until_metric(failed, 1).await;
     // What is durable is a commit later than what was counted: the receiver may see this attempt again.
+    let path = format!("/v1/channels/{CHANNEL}/webhooks/{}/deliveries", made["id"].as_str().unwrap());
     until("the second failure to be durable", || async {
-        let commits = node.api().metric("fanfare_store_commits_total").await;
-        (commits >= 2).then_some(())
+        let list = node.api().get(&path).await.expect(200);
+        (list["items"][0]["attemptCount"] == 2).then_some(())
     })
     .await;
     node.kill().await;

@@ -209,7 +209,7 @@ async fn gone_disables_the_webhook_and_ends_what_it_was_owed() {
     assert_eq!(api.metric("fanfare_dead_letters").await, 3);
     let shown = api.get(&path(&made)).await.expect(200);
     assert_eq!((text(&shown, "status"), text(&shown, "disabledReason")), ("DISABLED", "gone"));
-    assert_eq!(api.metric("fanfare_webhooks_disabled_total").await, 1);
+    assert_eq!(api.metric("fanfare_webhooks_disabled_total{reason=\"gone\"}").await, 1);
     assert!(node.log().contains("webhook disabled"), "operators are told");
 
     let enabled = api.patch(&path(&made), &json!({"status": "ENABLED"})).await.expect(200);
