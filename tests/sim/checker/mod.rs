@@ -23,6 +23,7 @@ mod deliveries;
 mod gate;
 mod keys;
 mod limit;
+mod tests;
 
 use crate::journal::{AttemptNo, Ended, Entry, MS, Sent, WorldNs};
 use config::Versions;
@@ -94,7 +95,6 @@ impl Checker {
                 for watched in self.webhooks.values_mut() {
                     watched.versions.restart(at);
                     watched.gate = GateView::open(*gate);
-                    watched.limit = LimitView::default();
                     watched.gone_at = None;
                 }
                 Ok(())
