@@ -9,6 +9,7 @@
 
 mod fuzz;
 mod setup;
+mod sim;
 mod steps;
 mod tidy;
 
@@ -23,6 +24,7 @@ const COMMANDS: &[(&str, &str, Chore)] = &[
     ("test", "sets up what tests need (python venv, openssl) and runs all tests", steps::test),
     ("fuzz", "fuzzes every target for FUZZ_SECONDS (60) each; needs cargo-fuzz", fuzz::run_all),
     ("golden", "rewrites the expected files of tests/golden; review the difference like code", steps::golden),
+    ("sim", "lives many simulated worlds in a release build: --seeds N [--from S]", sim::run),
     (
         "tidy",
         "what no compiler checks: arrows between crates, owners of dependencies, sizes, words",

@@ -44,7 +44,7 @@ fn deny(top: &Path) -> Result<(), String> {
     cargo(top, &["deny", "--offline", "check", "bans", "licenses", "sources"], &[])
 }
 
-fn cargo(top: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+pub(crate) fn cargo(top: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     run(top, &std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), arguments, environment)
 }
 
