@@ -251,11 +251,22 @@ impl<T> Machine<T> {
         }
         if is_probe {
             self.gate.handle_probe_started();
+            self.forget_former_probe();
         }
         let entry = self.entries.get_mut(index as usize)?.as_mut()?;
         entry.state = State::InFlight { is_probe };
         self.in_flight += 1;
         Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
+    }
+
+    /// A probe that outlived its gate (another attempt's success opened it, a wish shut it anew) says nothing of the one
+    /// that begins now.
+    fn forget_former_probe(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            if let State::InFlight { is_probe } = &mut entry.state {
+                *is_probe = false;
+            }
+        }
     }
 
     /// Takes one attempt from the rate limit, for one that is made beside the deliveries.

@@ -115,6 +115,30 @@ fn the_gate_holds_everything_back_and_probes_once() {
     assert_eq!(started(&mut machine, ms(1200)).len(), 2);
 }
 
+/// A probe that is still under way when its gate was opened by another attempt is none of the next shutting.
+#[test]
+fn a_former_probe_does_not_answer_for_the_present_one() {
+    let mut machine = machine(policy(6));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    let mut fail = |machine: &mut Machine<u32>, slot, now| {
+        machine.handle_outcome(slot, failed(FailureClass::Timeout), now, &mut rng()).expect("in flight");
+    };
+    let first = started(&mut machine, T0);
+    first.iter().take(5).for_each(|(_, slot)| fail(&mut machine, *slot, T0));
+    let former = started(&mut machine, ms(1000))[0].1;
+    let straggler = first[5].1;
+    machine.handle_outcome(straggler, Outcome::Delivered, ms(1001), &mut rng()).expect("in flight");
+    for _ in 0..5 {
+        let (_, slot) = started(&mut machine, ms(1002))[0];
+        fail(&mut machine, slot, ms(1002));
+    }
+    assert_eq!(started(&mut machine, ms(2002)).len(), 1, "the probe of the second shutting");
+    fail(&mut machine, former, ms(2003));
+    assert!(matches!(machine.gate().state(), GateState::Probing { .. }));
+}
+
 #[test]
 fn a_waiting_gate_uses_up_no_attempt() {
     let mut machine = machine(policy(1));
