@@ -122,7 +122,7 @@ fn a_former_probe_does_not_answer_for_the_present_one() {
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
-    let mut fail = |machine: &mut Machine<u32>, slot, now| {
+    let fail = |machine: &mut Machine<u32>, slot, now| {
         machine.handle_outcome(slot, failed(FailureClass::Timeout), now, &mut rng()).expect("in flight");
     };
     let first = started(&mut machine, T0);
