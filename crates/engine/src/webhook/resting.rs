@@ -41,7 +41,8 @@ impl WebhookActor {
                 _ => 0,
             };
             // Beside a probe nothing is read; its outcome wakes.
-            let is_probing = matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
+            let is_probing =
+                matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
             let may_read_due = self.books.retries_held() < self.due_held_max() && !is_probing;
             if self.next_due_ms != u64::MAX && may_read_due {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
