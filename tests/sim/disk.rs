@@ -24,7 +24,7 @@ pub(crate) struct Weather {
     pub(crate) full_until: WorldNs,
     /// Settlements are given back until then.
     pub(crate) crowded_until: WorldNs,
-    /// Of a hundred reads, so many fail.
+    /// Of a hundred reads (and parkings), so many fail.
     pub(crate) bad_reads: u32,
     /// Of a hundred reads, so many are answered late.
     pub(crate) late_reads: u32,
@@ -130,7 +130,7 @@ impl Faults for WorldFaults {
                 disk.given_back_since.get_or_insert(now);
                 Some(StoreError::Busy)
             }
-            Call::Page | Call::Due | Call::WaitingKeys | Call::Webhook => {
+            Call::Page | Call::Due | Call::WaitingKeys | Call::Webhook | Call::ParkAll => {
                 let percent = disk.weather.bad_reads;
                 disk.draw(percent).then(|| StoreError::Other("simulated".into()))
             }
@@ -138,7 +138,7 @@ impl Faults for WorldFaults {
                 let percent = disk.weather.bad_changes;
                 disk.draw(percent).then_some(StoreError::Busy)
             }
-            Call::Ingest | Call::Settle | Call::ParkAll => None,
+            Call::Ingest | Call::Settle => None,
         };
         drop(disk);
         match refusal {
