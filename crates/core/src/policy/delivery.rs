@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 mod answers;
+mod looking;
 
 pub use crate::policy::key_order::KeyPlace;
 pub use answers::{Fate, Leaving, Slot, Step, Taken, Verdict, WebhookNews};
@@ -456,53 +457,6 @@ impl<T> Machine<T> {
             self.free.push(slot.0);
         }
         entry
-    }
-
-    /// What was handed in with a delivery.
-    #[must_use]
-    pub fn payload(&self, slot: Slot) -> Option<&T> {
-        self.entries.get(slot.0 as usize)?.as_ref().map(|entry| &entry.payload)
-    }
-
-    /// The same, to change.
-    pub fn payload_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.entries.get_mut(slot.0 as usize)?.as_mut().map(|entry| &mut entry.payload)
-    }
-
-    /// Attempts in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        usize::from(self.in_flight)
-    }
-
-    /// Deliveries ready to be attempted.
-    #[must_use]
-    pub fn ready(&self) -> usize {
-        self.fresh.len() + self.retries.len()
-    }
-
-    /// Everything it holds: ready, in flight, or behind an earlier one of its key.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.ready() + self.in_flight() + self.behind_key
-    }
-
-    /// Keys that have something waiting or in flight.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.order.len()
-    }
-
-    /// The gate, for health and tests.
-    #[must_use]
-    pub fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
-    /// The settings in force.
-    #[must_use]
-    pub fn policy(&self) -> &DeliveryPolicy {
-        &self.policy
     }
 }
 
