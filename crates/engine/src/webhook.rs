@@ -74,6 +74,8 @@ struct Incoming {
     settled_parts: Vec<u16>,
     progress: Progress,
     origin: Origin,
+    /// Number of the read of the retry table that brought it.
+    read_no: u64,
 }
 
 /// One body owed, as it travels through the machine.
@@ -175,6 +177,12 @@ pub(crate) struct WebhookActor {
     is_disabling: Rc<Cell<bool>>,
     timer: Option<(SpawnHandle, u64)>,
     has_lost_memory: bool,
+    /// What it had held is being put into the backlog index.
+    is_recovering: bool,
+    /// `ordering: KEY`: due rows wait until more of the index is read (see `is_behind_index`).
+    is_index_first: bool,
+    /// Reads of the retry table so far.
+    due_reads: u64,
     /// In the queue for room in the budget.
     is_waiting_for_room: bool,
     is_noting_given_up: bool,
@@ -212,6 +220,9 @@ impl WebhookActor {
             is_disabling: Rc::default(),
             timer: None,
             has_lost_memory,
+            is_recovering: false,
+            is_index_first: false,
+            due_reads: 0,
             is_waiting_for_room: false,
             is_noting_given_up: false,
             is_stopping: false,
@@ -252,6 +263,7 @@ impl WebhookActor {
             self.books.handle_news(false);
         }
         if unread.is_parked_before {
+            self.is_recovering = false;
             self.books.handle_news(true);
         }
         for end in unread.ended {
@@ -267,6 +279,7 @@ impl WebhookActor {
                     settled_parts: Vec::new(),
                     progress,
                     origin: Origin::Direct,
+                    read_no: 0,
                 },
                 now,
             );
@@ -304,6 +317,7 @@ impl WebhookActor {
     /// What had been handed over in memory and is held no more (the actor before this one panicked, or this one let
     /// go) is put into the backlog index, and read from there.
     fn recover_memory(&mut self) {
+        self.is_recovering = true;
         self.shared.set_behind(true);
         let (no, id) = (self.shared.no, self.shared.id);
         let mut parked = self.worker.store.park_all(no);

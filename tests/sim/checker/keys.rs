@@ -4,19 +4,13 @@
 //! An end without a success is known to the engine before the store hears of it. So one that seems to overtake is kept
 //! as a suspicion, until what it overtook is settled as ended (it was over) or is sent again (it was not).
 //!
-//! Not judged, for today's engine does not keep it: who overtakes whom in a key that has something waiting when a process
-//! ends, of which more than [`CROWD`] wait at once, or of which something was put back, until the key is empty again. The
-//! order of keys is read off the retry table, by date; but then older ones stand in the backlog index alone (they were in
-//! memory, or of several bodies some were), or dates are not in the order of events. That only one of a key is in flight
-//! is judged always.
+//! Not judged: who overtakes whom in a key of which something was put back, until the key is empty again. That only one of
+//! a key is in flight is judged always.
 
 use super::Breach;
 use crate::journal::{At, DeliveryName, End, Form, Settled, WorldNs};
 use fanfare_core::{Seq, WebhookNo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// Of one key so many may wait, and their order is judged: `WAITING_MAX` of the engine's `key_order`.
-const CROWD: usize = 64;
 
 #[derive(Default)]
 pub(super) struct KeyView {
@@ -27,7 +21,7 @@ pub(super) struct KeyView {
     /// What seems to be overtaken, by what, when.
     suspected: BTreeMap<DeliveryName, (DeliveryName, WorldNs)>,
     /// Keys whose order is not judged for now.
-    crowded: BTreeSet<u64>,
+    disturbed: BTreeSet<u64>,
 }
 
 impl KeyView {
@@ -43,9 +37,6 @@ impl KeyView {
             self.keys.insert(name, key);
             let open = self.open.entry(key).or_default();
             open.insert(name);
-            if open.len() > CROWD {
-                self.crowded.insert(key);
-            }
         }
     }
 
@@ -54,7 +45,7 @@ impl KeyView {
         if let Some(open) = self.open.get_mut(key) {
             open.remove(&name);
             if open.is_empty() {
-                self.crowded.remove(key);
+                self.disturbed.remove(key);
             }
         }
     }
@@ -67,7 +58,7 @@ impl KeyView {
         if let Some(other) = self.in_flight.insert(key, name) {
             return Err(format!("D5: {name} begins while {other} of the same key is in flight"));
         }
-        if self.crowded.contains(&key) {
+        if self.disturbed.contains(&key) {
             return Ok(());
         }
         let earlier = self.open.get(&key).into_iter().flatten().take_while(|other| **other < name);
@@ -95,7 +86,7 @@ impl KeyView {
 
     pub(super) fn put_back(&mut self, name: DeliveryName) {
         if let Some(key) = self.keys.get(&name) {
-            self.crowded.insert(*key);
+            self.disturbed.insert(*key);
         }
         self.close(name);
         self.suspected.remove(&name);
@@ -107,8 +98,6 @@ impl KeyView {
         for (name, _) in std::mem::take(&mut self.suspected) {
             self.close(name);
         }
-        let waiting = self.open.iter().filter(|(_, open)| !open.is_empty()).map(|(key, _)| *key);
-        self.crowded.extend(waiting);
     }
 
     pub(super) fn finish(&self) -> Result<(), Breach> {

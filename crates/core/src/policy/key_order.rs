@@ -20,6 +20,8 @@ pub struct KeyPlace {
     pub row_due_ms: Option<u64>,
     /// When it is handed in, Unix ms.
     pub at_ms: u64,
+    /// Number of the read of the retry table that brought it; it tells what was read together.
+    pub read_no: u64,
 }
 
 /// Of one key so many wait in memory behind the head; further ones wait in the retry table, so that a key with much to
@@ -63,12 +65,33 @@ struct KeyState {
     /// When the last of those on disk are due, Unix ms: later than the head, when the head was put back. What goes there
     /// is given this date, so that it is not read before one that is older.
     last_due_ms: u64,
+    /// The last read of the retry table of which a row was sent back, and the oldest such row: newer ones read together with
+    /// it must go back too, for they were read before it had its new date.
+    sent_back: Option<(u64, DeliveryKey)>,
 }
 
 impl KeyState {
-    fn back(&mut self, id: DeliveryKey) -> Turn {
-        self.on_disk = self.on_disk.max(Some(id));
-        Turn::Back { due_ms: self.due_ms.max(self.last_due_ms) }
+    fn new(head: Head, on_disk: Option<DeliveryKey>, due_ms: u64) -> Self {
+        KeyState { head, waiting: BTreeMap::new(), on_disk, due_ms, last_due_ms: due_ms, sent_back: None }
+    }
+
+    fn is_read_too_early(&self, place: KeyPlace) -> bool {
+        place.row_due_ms.is_some()
+            && self.sent_back.is_some_and(|(read_no, id)| read_no == place.read_no && place.id > id)
+    }
+
+    /// The date that what goes (back) to disk is given.
+    fn back_ms(&self) -> u64 {
+        self.due_ms.max(self.last_due_ms)
+    }
+
+    fn back(&mut self, place: KeyPlace) -> Turn {
+        self.on_disk = self.on_disk.max(Some(place.id));
+        if place.row_due_ms.is_some() {
+            let first = self.sent_back.filter(|(read_no, _)| *read_no == place.read_no).map(|(_, id)| id);
+            self.sent_back = Some((place.read_no, first.map_or(place.id, |first| first.min(place.id))));
+        }
+        Turn::Back { due_ms: self.back_ms() }
     }
 }
 
@@ -83,13 +106,7 @@ impl KeyOrder {
     pub(crate) fn learn(&mut self, key: u64, id: DeliveryKey, due_ms: u64) {
         match self.keys.get_mut(&key) {
             None => {
-                let state = KeyState {
-                    head: Head::OnDisk { id: Some(id) },
-                    waiting: BTreeMap::new(),
-                    on_disk: Some(id),
-                    due_ms,
-                    last_due_ms: due_ms,
-                };
+                let state = KeyState::new(Head::OnDisk { id: Some(id) }, Some(id), due_ms);
                 self.keys.insert(key, state);
             }
             Some(state) => {
@@ -108,14 +125,7 @@ impl KeyOrder {
     /// A delivery came in as slot `slot`.
     pub(crate) fn admit(&mut self, place: KeyPlace, slot: u32) -> Turn {
         let Some(state) = self.keys.get_mut(&place.key) else {
-            let state = KeyState {
-                head: Head::Here,
-                waiting: BTreeMap::new(),
-                on_disk: None,
-                due_ms: 0,
-                last_due_ms: 0,
-            };
-            self.keys.insert(place.key, state);
+            self.keys.insert(place.key, KeyState::new(Head::Here, None, 0));
             return Turn::Head;
         };
         // One that was put back is read before older ones with later dates, which are there still.
@@ -127,21 +137,29 @@ impl KeyOrder {
             (Head::OnDisk { id }, Some(row_due_ms)) => {
                 // Rows are read in order of (due, event). One that stands behind the head and is read before it
                 // shows that the head's row is gone (damaged, dropped): it must not hold up the others for ever.
-                let may_lead =
-                    id.is_none_or(|head| place.id <= head || (row_due_ms, place.id) > (state.due_ms, head));
-                if may_lead {
+                let may_lead = match id {
+                    Some(head) => place.id <= head || (row_due_ms, place.id) > (state.due_ms, head),
+                    // Whoever comes with the latest date comes in the order of events; others are given it first.
+                    None => row_due_ms >= state.back_ms(),
+                };
+                if may_lead && !state.is_read_too_early(place) {
                     if let Some(head) = id.filter(|head| *head > place.id) {
                         state.on_disk = state.on_disk.max(Some(head));
                     }
                     state.head = Head::Here;
                     return Turn::Head;
                 }
-                state.back(place.id)
+                state.back(place)
             }
-            (Head::OnDisk { .. }, None) => state.back(place.id),
+            // After a restart: older than all on disk, it was in memory when they went there.
+            (Head::OnDisk { id: Some(head) }, None) if place.id < head => {
+                state.head = Head::Here;
+                Turn::Head
+            }
+            (Head::OnDisk { .. }, None) => state.back(place),
             (Head::Here, row_due_ms) => {
                 let comes_in_order = match row_due_ms {
-                    Some(row_due_ms) => row_due_ms >= state.due_ms,
+                    Some(row_due_ms) => row_due_ms >= state.due_ms && !state.is_read_too_early(place),
                     None => state.on_disk.is_none(),
                 };
                 let has_room = state.waiting.len() < WAITING_MAX;
@@ -152,7 +170,7 @@ impl KeyOrder {
                 if comes_in_order {
                     state.due_ms = place.at_ms.saturating_add(SPILL_MS);
                 }
-                state.back(place.id)
+                state.back(place)
             }
         }
     }
@@ -204,11 +222,11 @@ mod tests {
     }
 
     fn fresh(seq: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), row_due_ms: None, at_ms: 40 }
+        KeyPlace { key: 1, id: id(seq), row_due_ms: None, at_ms: 40, read_no: 0 }
     }
 
     fn read(seq: u64, due_ms: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), row_due_ms: Some(due_ms), at_ms: due_ms }
+        KeyPlace { key: 1, id: id(seq), row_due_ms: Some(due_ms), at_ms: due_ms, read_no: due_ms }
     }
 
     #[test]
@@ -362,5 +380,36 @@ mod tests {
             assert_eq!(order.end_head(1), Some(seq as u32));
         }
         assert_eq!((order.end_head(1), order.len()), (None, 0));
+    }
+
+    #[test]
+    fn after_a_restart_what_was_in_memory_goes_before_what_found_no_room_there() {
+        let mut order = KeyOrder::default();
+        order.learn(1, id(65), 90);
+        order.learn(1, id(66), 50);
+        assert_eq!(order.admit(fresh(1), 10), Turn::Head, "older than all on disk");
+        assert_eq!(order.admit(fresh(2), 20), Turn::Back { due_ms: 90 });
+        assert_eq!(order.end_head(1), None);
+        assert_eq!(order.admit(read(66, 50), 66), Turn::Back { due_ms: 90 }, "an early date says nothing");
+        for (seq, turn) in [(2, Turn::Head), (65, Turn::Waits), (66, Turn::Waits)] {
+            assert_eq!(order.admit(read(seq, 90), seq as u32), turn);
+        }
+        assert_eq!((order.end_head(1), order.end_head(1), order.end_head(1)), (Some(65), Some(66), None));
+    }
+
+    #[test]
+    fn rows_read_together_with_an_older_one_that_is_sent_back_go_back_too() {
+        let mut order = KeyOrder::default();
+        for seq in 1..=3 {
+            order.admit(fresh(seq), seq as u32);
+        }
+        order.park_head(1, id(1), 900);
+        let together = |seq, due_ms| KeyPlace { read_no: 7, ..read(seq, due_ms) };
+        assert_eq!(order.admit(together(2, 500), 2), Turn::Back { due_ms: 900 });
+        assert_eq!(order.admit(together(1, 900), 1), Turn::Head);
+        assert_eq!(order.admit(together(3, 900), 3), Turn::Back { due_ms: 900 }, "2 is not here yet");
+        assert_eq!(order.end_head(1), None);
+        let next = |seq| KeyPlace { read_no: 8, ..read(seq, 900) };
+        assert_eq!((order.admit(next(2), 2), order.admit(next(3), 3)), (Turn::Head, Turn::Waits));
     }
 }

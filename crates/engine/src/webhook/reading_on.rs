@@ -35,7 +35,8 @@ impl WebhookActor {
         let window = self.shared.window() as usize;
         let is_due = self.next_due_ms <= now.unix_ms || (is_giving_up && self.next_due_ms != u64::MAX);
         let held_max = self.due_held_max();
-        if is_due && self.books.retries_held() < held_max {
+        self.is_index_first &= self.is_recovering || self.books.cursor().is_some();
+        if is_due && !self.is_index_first && self.books.retries_held() < held_max {
             let count = if is_trying && !is_giving_up { 1 } else { DUE_COUNT.max(held_max / 2) };
             return self.read_due(if is_giving_up { u64::MAX } else { now.unix_ms }, count);
         }
@@ -152,6 +153,7 @@ impl WebhookActor {
     ) {
         match page {
             Ok(page) => {
+                self.is_index_first = false;
                 let fresh = self.books.handle_page(page);
                 self.reserve_places(fresh.len());
                 for owed in fresh {
@@ -172,6 +174,18 @@ impl WebhookActor {
         }
     }
 
+    /// With `ordering: KEY`: whether older ones of its key may be known to the unread part of the backlog index alone. So
+    /// it is with a row that found no room in memory behind others of its key, which were there then and are not now (a
+    /// restart, or the actor let go); such a row was never attempted.
+    fn is_behind_index(&self, owed: &Owed) -> bool {
+        let is_ordered = self.machine.as_ref().is_some_and(|machine| machine.policy().ordering.is_key());
+        let is_unread = || self.books.cursor().is_some_and(|cursor| cursor <= owed.event.seq);
+        self.mode == Mode::Deliver
+            && is_ordered
+            && owed.progress.attempt_number == 1
+            && (self.is_recovering || is_unread())
+    }
+
     pub(super) fn handle_due(
         &mut self,
         due: Result<fanfare_core::ports::DueRetries, fanfare_core::ports::StoreError>,
@@ -180,7 +194,14 @@ impl WebhookActor {
         match due {
             Ok((owed, next_ms)) => {
                 self.next_due_ms = self.next_due_ms.min(next_ms.unwrap_or(u64::MAX));
-                let fresh = self.books.handle_due(owed);
+                self.due_reads += 1;
+                let mut fresh = self.books.handle_due(owed);
+                let count = fresh.len();
+                fresh.retain(|owed| !self.is_behind_index(owed));
+                if fresh.len() < count {
+                    self.is_index_first = true;
+                    self.next_due_ms = self.next_due_ms.min(now.unix_ms);
+                }
                 self.reserve_places(fresh.len());
                 for owed in fresh {
                     let incoming = self.incoming(owed);

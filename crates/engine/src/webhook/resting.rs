@@ -43,7 +43,8 @@ impl WebhookActor {
             // Beside a probe nothing is read; its outcome wakes.
             let is_probing =
                 matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
-            let may_read_due = self.books.retries_held() < self.due_held_max() && !is_probing;
+            let may_read_due =
+                self.books.retries_held() < self.due_held_max() && !is_probing && !self.is_index_first;
             if self.next_due_ms != u64::MAX && may_read_due {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
                 at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns.max(shut_ns));

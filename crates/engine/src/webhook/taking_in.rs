@@ -96,6 +96,7 @@ impl WebhookActor {
                 id: DeliveryKey { seq: incoming.live.event().seq, part },
                 row_due_ms,
                 at_ms: now.unix_ms,
+                read_no: incoming.read_no,
             });
             if let Taken::Back { leaving, due_ms } = machine.handle_owed(payload, incoming.progress, place) {
                 back.push((leaving, due_ms));
@@ -114,6 +115,7 @@ impl WebhookActor {
             settled_parts: owed.settled_parts,
             progress: owed.progress,
             origin: owed.origin,
+            read_no: self.due_reads,
         }
     }
 

@@ -226,7 +226,7 @@ fn the_limiter_survives_sleep() {
 
 fn keyed(seq: u64, row_due_ms: Option<u64>) -> Option<KeyPlace> {
     let id = crate::delivery::DeliveryKey { seq: crate::Seq(seq), part: 0 };
-    Some(KeyPlace { key: 1, id, row_due_ms, at_ms: 0 })
+    Some(KeyPlace { key: 1, id, row_due_ms, at_ms: 0, read_no: 0 })
 }
 
 #[test]
