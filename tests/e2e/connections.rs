@@ -36,7 +36,8 @@ async fn a_busy_connection_keeps_its_place() {
     slow.push(Reply::status(200).held_by(&held));
     let node = Node::start(NodeOptions::dev().set("egress.connections_max", "2")).await;
     let api = node.api();
-    api.webhook("slow", &json!({"url": slow.url("/"), "events": ["BLOCK"]})).await;
+    let patient = json!({"timeoutMs": 30000});
+    api.webhook("slow", &json!({"url": slow.url("/"), "events": ["BLOCK"], "delivery": patient})).await;
     for n in 0..4 {
         api.webhook(CHANNEL, &json!({"url": quick.url(&format!("/{n}")), "events": ["BLOCK"]})).await;
     }
