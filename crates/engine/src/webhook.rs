@@ -26,7 +26,7 @@ use fanfare_core::event::Event;
 use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
 use fanfare_core::policy::delivery::{Fate, Machine, Memory, Slot, Step, WebhookNews};
 use fanfare_core::policy::gate::GateState;
-use fanfare_core::ports::{AttemptRequest, PageRequest};
+use fanfare_core::ports::{AttemptRequest, PageRequest, StoreError};
 use fanfare_core::webhook::{FormatName, Webhook, WebhookStatus};
 use fanfare_signing::SigningKeys;
 use ordering::Learning;
@@ -324,6 +324,10 @@ impl WebhookActor {
         let (worker, inbox) = (Rc::clone(&self.worker), Rc::clone(&self.inbox));
         tokio::task::spawn_local(async move {
             while let Err(error) = parked.await {
+                if matches!(error, StoreError::Poisoned(_)) {
+                    // Nothing is written any more: the restart that it takes recovers this too.
+                    return tracing::error!(webhook = %id, %error, "cannot recover what a webhook was owed");
+                }
                 tracing::error!(webhook = %id, %error, "cannot recover what a webhook was owed; tried again");
                 tokio::time::sleep(STORE_RETRY).await;
                 parked = worker.store.park_all(no);

@@ -172,6 +172,10 @@ impl WebhookActor {
                         tracing::warn!(webhook = %id, reason = why, "webhook disabled");
                     }
                     Ok(false) | Err(EngineError::UnknownWebhook | EngineError::UnknownChannel) => {}
+                    Err(error) if matches!(worker.store.health(), Err(StoreError::Poisoned(_))) => {
+                        // Nothing is written any more. It stays paused until the restart that it takes.
+                        return tracing::error!(webhook = %id, %error, "cannot disable a webhook");
+                    }
                     Err(error) => {
                         tracing::error!(webhook = %id, %error, "cannot disable a webhook; tried again");
                         tokio::time::sleep(STORE_RETRY).await;
