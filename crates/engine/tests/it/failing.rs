@@ -8,7 +8,7 @@ use fanfare_testkit::store::MemoryStore;
 use fanfare_testkit::store::faulty::{Call, CommitFate, Done, Faults, FaultyStore, Verdict};
 use fanfare_testkit::transport::Answer;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Commits and answers to reads take so many ms, and so many calls of a kind fail.
@@ -19,10 +19,19 @@ struct Slow {
     page_ms: AtomicU64,
     bad_changes: AtomicU64,
     bad_parkings: AtomicU64,
+    /// Times that parking was asked for.
+    parkings: AtomicU64,
+    is_poisoned: AtomicBool,
 }
 
 impl Faults for Slow {
     fn at_call(&self, call: Call) -> Verdict {
+        if call == Call::ParkAll {
+            self.parkings.fetch_add(1, Ordering::SeqCst);
+            if self.is_poisoned.load(Ordering::SeqCst) {
+                return Verdict::Refuse(StoreError::Poisoned("simulated".into()));
+            }
+        }
         let left = match call {
             Call::Webhook => &self.bad_reads,
             Call::Change => &self.bad_changes,
@@ -135,6 +144,24 @@ fn a_gone_receiver_is_disabled_as_soon_as_that_can_be_stored() {
         assert_eq!(stored.status, WebhookStatus::Disabled);
         assert_eq!(bench.store.dead().len(), 5);
     });
+}
+
+#[test]
+fn parking_that_fails_is_tried_again_but_a_poisoned_store_is_asked_once() {
+    for is_poisoned in [false, true] {
+        run(async move {
+            let faults = Arc::new(Slow::default());
+            let bench = bench(&faults).await;
+            bench.webhook(DeliverySettings::default()).await;
+            faults.is_poisoned.store(is_poisoned, Ordering::SeqCst);
+            faults.bad_parkings.store(3, Ordering::SeqCst);
+            bench.transport.panic_next(1);
+            bench.push(20).await;
+            bench.pass(20 * SECOND).await;
+            let expected = if is_poisoned { (1, 0) } else { (4, 20) };
+            assert_eq!((faults.parkings.load(Ordering::SeqCst), bench.sent().len()), expected);
+        });
+    }
 }
 
 fn set_status(status: WebhookStatus) -> impl FnOnce(&mut Webhook) + Send {
