@@ -92,7 +92,7 @@ fn rendered(format: &str, event: &Event) -> Expectation {
         }
         Rendered::Skipped { reason } => ("skip", format!("{reason}\n")),
         Rendered::Invalid { message } => ("invalid", format!("{message}\n")),
-        Rendered::Fault { message } => panic!("{message}"),
+        Rendered::Fault { message } | Rendered::Later { message } => panic!("{message}"),
     }
 }
 

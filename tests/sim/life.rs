@@ -103,6 +103,7 @@ impl Process<'_> {
             samples: "",
             transport: Arc::new(SimTransport(Arc::clone(self.world))),
             formatter: Arc::new(NoFormats),
+            formats: Arc::new(NoFormats),
             workers: self.plan.workers,
             seed: rng.random(),
             bootstrap_key: Some(Secret::new("boot")),

@@ -3,6 +3,7 @@
 use crate::event::{Event, EventKind};
 use crate::{EventId, Seq, WebhookId};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Names one delivery within one webhook: the event's place and which of its bodies (0 for the first).
@@ -47,15 +48,21 @@ pub enum Rendered {
     /// The event has no form in this format: settled without sending, with a reason code.
     Skipped {
         /// E.g. `no_z_api_counterpart`.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// The event can never be rendered: dead at once.
     Invalid {
         /// For the operator.
         message: String,
     },
-    /// Rendering failed this time.
+    /// Rendering failed this time: an attempt that fails, tried again by the schedule.
     Fault {
+        /// For the operator.
+        message: String,
+    },
+    /// The format cannot be rendered at all now (its plugin is left alone after faults, or is not loaded): the delivery
+    /// waits without using an attempt.
+    Later {
         /// For the operator.
         message: String,
     },

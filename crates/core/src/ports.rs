@@ -1,18 +1,21 @@
 //! What the engine needs from outside, as traits. The binary brings the parts and the engine together; a simulation
 //! swaps them all at once. Nothing here assumes that the store is local.
 
-use crate::delivery::{Body, DeliveryKey, Owed, Rendered, Settlement};
+use crate::delivery::{Body, DeliveryKey, Owed, Settlement};
 use crate::event::Event;
 use crate::outcome::AttemptReport;
 use crate::secret::Secret;
-use crate::webhook::{Account, ApiKey, Channel, FormatName, Protocol, Webhook};
+use crate::webhook::{Account, ApiKey, Channel, Protocol, Webhook};
 use crate::{ChannelNo, KeyId, Now, Seq, WebhookId, WebhookNo};
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub mod formats;
 pub mod history;
+
+pub use formats::{Formatter, NoFormats};
 
 /// A boxed future that stays on its thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T> + 'static>>;
@@ -364,33 +367,6 @@ pub trait Connection {
     /// Sends one request and reads the answer in bounds. Never fails: a failure is a report. Dropping the future
     /// abandons the request and, on HTTP/1.1, closes the connection. The caller times it out.
     fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport>;
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// Formatter
-
-/// Renders formats that are not built in.
-pub trait Formatter: Send + Sync {
-    /// The names it knows now.
-    fn names(&self) -> Vec<FormatName>;
-
-    /// Renders one event; one render per event and format, whoever asks.
-    fn render(&self, format: &FormatName, event: Arc<Event>) -> SendFuture<Rendered>;
-}
-
-/// A formatter without any format.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoFormats;
-
-impl Formatter for NoFormats {
-    fn names(&self) -> Vec<FormatName> {
-        Vec::new()
-    }
-
-    fn render(&self, format: &FormatName, _event: Arc<Event>) -> SendFuture<Rendered> {
-        let message = format!("no plugin format named {}", format.as_str());
-        Box::pin(async move { Rendered::Fault { message } })
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ use crate::worker::{Drain, IsDrained, Successes, Worker, WorkerMail};
 use actix::prelude::*;
 use fanfare_core::event::Subscription;
 use fanfare_core::policy::gate::GatePolicy;
+use fanfare_core::ports::formats::Formats;
 use fanfare_core::ports::history::History;
 use fanfare_core::ports::{Clock, Formatter, Store, StoreError, Transport};
 use fanfare_core::secret::SigningSecret;
@@ -38,6 +39,8 @@ pub struct EngineOptions {
     pub transport: Arc<dyn Transport>,
     /// Plugin formats.
     pub formatter: Arc<dyn Formatter>,
+    /// The same, for operators.
+    pub formats: Arc<dyn Formats>,
     /// Event loops that deliver; at least 1.
     pub workers: usize,
     /// Seed of all randomness (jitter, ids, secrets): 32 bytes from the operating system, or fixed in a simulation.

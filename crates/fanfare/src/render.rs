@@ -112,7 +112,7 @@ fn render_line(
         Some(Rendered::Bodies(bodies)) => Ok((bodies.into_iter().map(|body| body.bytes).collect(), None)),
         Some(Rendered::Skipped { reason }) => Ok((Vec::new(), Some(format!("skipped: {reason}")))),
         Some(Rendered::Invalid { message }) => Err(format!("invalid event: {message}")),
-        Some(Rendered::Fault { message }) => Err(message),
+        Some(Rendered::Fault { message } | Rendered::Later { message }) => Err(message),
         None => Err(format!("no format is named {}", format.as_str())),
     }
 }

@@ -69,6 +69,7 @@ impl Node {
             samples: crate::demo::SAMPLES,
             transport: Arc::new(transport),
             formatter: Arc::new(NoFormats),
+            formats: Arc::new(NoFormats),
             workers: settings.workers,
             seed,
             bootstrap_key: settings.bootstrap_key.as_ref().map(|key| key.0.clone()),

@@ -97,7 +97,7 @@ pub fn check_z_api(data: &[u8]) {
             }
             Rendered::Skipped { reason } => assert!(!reason.is_empty(), "skipped without a reason"),
             Rendered::Invalid { message } => assert!(message.len() <= TEXT_BYTES_MAX, "a long message"),
-            Rendered::Fault { .. } => panic!("a built-in format cannot fail"),
+            Rendered::Fault { .. } | Rendered::Later { .. } => panic!("a built-in format cannot fail"),
         }
         let Rendered::Bodies(bodies) = render_default(&event) else { panic!("DEFAULT always has a body") };
         assert!(matches!(bodies.as_slice(), [body] if body.bytes == payload), "DEFAULT is the payload");

@@ -91,6 +91,7 @@ impl Api {
             samples: include_str!("../../../fanfare/samples/events.ndjson"),
             transport: Arc::new(SharedTransport(transport.clone())),
             formatter: Arc::new(NoFormats),
+            formats: Arc::new(NoFormats),
             workers: 1,
             seed: [7; 32],
             bootstrap_key: Some(Secret::new(ROOT)),

@@ -71,10 +71,10 @@ impl WebhookActor {
                 bodies.first()
             }
             Rendered::Skipped { reason } => {
-                outcome.skipped = Some((*reason).to_owned());
+                outcome.skipped = Some(reason.clone().into_owned());
                 None
             }
-            Rendered::Invalid { message } | Rendered::Fault { message } => {
+            Rendered::Invalid { message } | Rendered::Fault { message } | Rendered::Later { message } => {
                 outcome.report = Some(AttemptReport::failed(FailureClass::Render, message.clone()));
                 None
             }

@@ -36,7 +36,7 @@ impl WebhookActor {
         let Some(payload) = machine.payload(slot) else { return };
         let Some(body) = payload.body() else {
             let message = match &*payload.rendered {
-                Rendered::Fault { message } => message.clone(),
+                Rendered::Fault { message } | Rendered::Later { message } => message.clone(),
                 _ => "no such body".to_owned(),
             };
             let report = AttemptReport::failed(FailureClass::Render, message);

@@ -41,7 +41,7 @@ impl WebhookActor {
             Rendered::Bodies(bodies) => u16::try_from(bodies.len()).unwrap_or(u16::MAX),
             Rendered::Skipped { reason } => {
                 self.worker.metrics.skipped.add(1);
-                let ending = Ending::Skipped { reason: (*reason).to_owned() };
+                let ending = Ending::Skipped { reason: reason.clone().into_owned() };
                 return self.settle_whole(&incoming, ending, None, now);
             }
             Rendered::Invalid { message } => {
@@ -60,7 +60,7 @@ impl WebhookActor {
                 return self.settle_whole(&incoming, ending, Some(record), now);
             }
             // Goes through the machine as an attempt that fails at once, and so by the retry schedule.
-            Rendered::Fault { .. } => 1,
+            Rendered::Fault { .. } | Rendered::Later { .. } => 1,
         };
         let parts: Vec<u16> = match incoming.retried_part {
             Some(part) if part < part_count => vec![part],

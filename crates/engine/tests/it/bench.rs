@@ -49,6 +49,7 @@ fn options(
         samples: SAMPLES,
         transport: Arc::new(SharedTransport(Arc::clone(transport))),
         formatter: Arc::new(NoFormats),
+        formats: Arc::new(NoFormats),
         workers: 2,
         seed: [7; 32],
         bootstrap_key: Some(Secret::new("boot")),

@@ -54,7 +54,7 @@ pub fn render_z_api(event: &Event) -> Rendered {
     });
     match rendered {
         Ok(bodies) => Rendered::Bodies(bodies),
-        Err(Refusal::Skip(reason)) => Rendered::Skipped { reason },
+        Err(Refusal::Skip(reason)) => Rendered::Skipped { reason: reason.into() },
         Err(Refusal::Invalid(message)) => Rendered::Invalid { message },
     }
 }

@@ -1,0 +1,37 @@
+//! Runs payload formats that are WebAssembly components, inside limits.
+//!
+//! What it is: the `Formatter` port on wasmtime. A component is admitted (`admission`: size, signature, no imports,
+//! interface version, manifest, its own vectors), compiled off to the side (`engine`, with a cache of compiled code), and
+//! becomes a *generation* of its format (`formats`). Renders run on threads of their own (`pool`), each with one warm
+//! instance per generation (`instance`).
+//!
+//! What it is not: it knows no delivery, no webhook, no store and no network; a plugin has no import at all.
+//!
+//! Where to start: [`Formats::open`], then `pool.rs` for a render from end to end.
+//!
+//! Invariants: compiled code is only ever loaded from a file that this process' user wrote; an instance that trapped is
+//! never called again; a render ends in its deadline, whatever the guest does; never another format in a plugin's place.
+
+mod admission;
+mod engine;
+mod error;
+mod formats;
+mod instance;
+mod limits;
+mod manifest;
+mod output;
+mod pack;
+mod pool;
+
+pub use admission::{Admitted, SignaturePolicy};
+pub use error::PluginError;
+pub use formats::{FormatStanding, Formats, FormatsOptions};
+pub use limits::Limits;
+pub use manifest::{Expect, Manifest, Vector};
+pub use pack::pack;
+
+/// Bindings of the interface's first version (`plugins/wit/v1`).
+#[expect(clippy::indexing_slicing, reason = "generated from the WIT")]
+mod v1 {
+    wasmtime::component::bindgen!({ path: "../../plugins/wit/v1", world: "plugin" });
+}
