@@ -187,6 +187,9 @@ pub struct Owed {
     pub index: u32,
     /// `None`: all bodies that are not in `settled_parts`. `Some`: just this one (a retry).
     pub part: Option<u16>,
+    /// With `part: Some(0)`: no other body of this event is known, so that this one stands for all there may be. A first
+    /// rendering that fails does not tell how many there are.
+    pub is_alone: bool,
     /// Bodies of this event that have ended or have a retry row of their own already.
     pub settled_parts: Vec<u16>,
     /// Where it stands.
@@ -261,7 +264,8 @@ pub struct Settlement {
     pub index: u32,
     /// Which body.
     pub part: u16,
-    /// How many bodies the event has for this webhook (1 for nearly all).
+    /// How many bodies the event has for this webhook, as far as is known (1 for nearly all). More than one for a retry
+    /// that stood for all ([`Owed::is_alone`]): it is taken apart, each of the others gets a row like its own.
     pub part_count: u16,
     /// How the store knew of it.
     pub origin: Origin,

@@ -278,6 +278,7 @@ mod tests {
             event: Arc::new(event),
             index: 0,
             part,
+            is_alone: false,
             settled_parts: Vec::new(),
             progress: Progress::first(0),
             origin,

@@ -123,9 +123,9 @@ impl LiveEvent {
         })
     }
 
-    /// What `format` gives, when it is built in; rendered at most once. The lock is held meanwhile (3 µs for a
-    /// Z_API body), so that a second event loop waits instead of rendering again.
-    pub(crate) fn builtin(
+    /// What `format` gives, when it is built in, or a plugin gave it already; rendered at most once. The lock is held
+    /// meanwhile (3 µs for a Z_API body), so that a second event loop waits instead of rendering again.
+    pub(crate) fn rendered(
         &self,
         format: &FormatName,
         metrics: &FormatMetrics,
@@ -145,6 +145,19 @@ impl LiveEvent {
         }
         cache.push((format.clone(), Arc::clone(&rendered)));
         Some(rendered)
+    }
+
+    /// Keeps what a plugin gave for the other webhooks; `false`: it is there already, or is none to keep.
+    pub(crate) fn keep(&self, format: &FormatName, rendered: &Arc<Rendered>) -> bool {
+        if matches!(**rendered, Rendered::Fault { .. } | Rendered::Later { .. }) {
+            return false;
+        }
+        let mut cache = self.rendered.lock();
+        if cache.iter().any(|(name, _)| name == format) {
+            return false;
+        }
+        cache.push((format.clone(), Arc::clone(rendered)));
+        true
     }
 }
 

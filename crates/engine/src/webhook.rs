@@ -27,12 +27,13 @@ use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
 use fanfare_core::policy::delivery::{Fate, Machine, Memory, Slot, Step, WebhookNews};
 use fanfare_core::policy::gate::GateState;
 use fanfare_core::ports::{AttemptRequest, PageRequest, StoreError};
-use fanfare_core::webhook::{FormatName, Webhook, WebhookStatus};
+use fanfare_core::webhook::{Webhook, WebhookStatus};
 use fanfare_signing::SigningKeys;
 use ordering::Learning;
 use rand::RngExt;
+use rendering::Rendering;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,6 +44,7 @@ mod attempting;
 mod configuring;
 mod ordering;
 mod reading_on;
+mod rendering;
 mod resting;
 mod taking_in;
 
@@ -71,6 +73,8 @@ struct Incoming {
     live: Arc<LiveEvent>,
     index: u32,
     retried_part: Option<u16>,
+    /// The retried body stands for all of its event.
+    is_alone: bool,
     settled_parts: Vec<u16>,
     progress: Progress,
     origin: Origin,
@@ -161,9 +165,7 @@ pub(crate) struct WebhookActor {
     mode: Mode,
     machine: Option<Machine<Payload>>,
     books: HeldBooks,
-    /// Deliveries whose plugin rendering is under way, by ticket.
-    rendering: HashMap<u64, Incoming>,
-    next_ticket: u64,
+    rendering: Rendering,
     /// When the first retry on disk is due, Unix ms.
     next_due_ms: u64,
     learning: Learning,
@@ -210,8 +212,7 @@ impl WebhookActor {
             mode: Mode::Deliver,
             machine: None,
             books,
-            rendering: HashMap::new(),
-            next_ticket: 0,
+            rendering: Rendering::default(),
             learning: Learning::Done,
             vitals: Vitals::default(),
             last_active_ns: now.mono_ns,
@@ -276,6 +277,7 @@ impl WebhookActor {
                     live: owed.live,
                     index: owed.index,
                     retried_part: None,
+                    is_alone: false,
                     settled_parts: Vec::new(),
                     progress,
                     origin: Origin::Direct,
@@ -296,7 +298,7 @@ impl WebhookActor {
             drop(aside);
         }
         for news in unread.rendered {
-            self.handle_rendered(&news, now);
+            self.handle_rendered(news, now);
         }
         for question in unread.questions {
             self.answer(question, now);

@@ -330,6 +330,11 @@ impl Formatter for Formats {
         self.slots.load().keys().cloned().collect()
     }
 
+    fn is_ready(&self, format: &FormatName) -> bool {
+        let slots = self.slots.load();
+        slots.get(format).is_some_and(|slot| !slot.current.is_quarantined.load(Ordering::Relaxed))
+    }
+
     fn render(&self, format: &FormatName, event: Arc<Event>) -> SendFuture<Rendered> {
         let Some(generation) = self.slots.load().get(format).map(|slot| Arc::clone(&slot.current)) else {
             let message = format!("no plugin format named {}", format.as_str());

@@ -217,7 +217,7 @@ impl Reader {
                 self.recent.keep(event)
             }
         };
-        Ok(Some(Owed { event, index, part: None, settled_parts, progress, origin }))
+        Ok(Some(Owed { event, index, part: None, is_alone: false, settled_parts, progress, origin }))
     }
 
     fn due(&self, webhook: u32, until_ms: u64, count_max: usize, fixes: &mut Fixes) -> heed::Result<Due> {
@@ -274,6 +274,7 @@ impl Reader {
                 event: Arc::new(event),
                 index,
                 part: Some(part),
+                is_alone: part == 0 && part_count <= 1,
                 settled_parts: Vec::new(),
                 progress,
                 origin,

@@ -156,8 +156,11 @@ impl Ledger {
         ending: &Ending,
         mut last: LastAttempt,
     ) -> heed::Result<Option<u16>> {
-        let Which { webhook, seq, index, mut part, part_count, origin } = which;
+        let Which { webhook, seq, index, mut part, mut part_count, origin } = which;
         if let Origin::Retry { due_ms } = origin {
+            if part_count > 1 && self.live.contains(webhook) {
+                self.take_apart(txn, group, which, due_ms)?;
+            }
             let key = timed_key(webhook, due_ms, seq, part);
             if last.attempt_number.is_none()
                 && matches!(ending, Ending::Retry { .. } | Ending::Dead { .. })
@@ -213,6 +216,8 @@ impl Ledger {
                 };
                 let Some(applied) = applied else { return Ok(None) };
                 part = applied.part;
+                // What its row tells must not say less than is known.
+                part_count = part_count.max(state.part_count(index));
                 event_bytes = state.bytes;
                 state.dead += u32::from(matches!(ending, Ending::Dead { .. }));
                 Group::touch(&mut group.dirty, seq, state);
@@ -252,6 +257,35 @@ impl Ledger {
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => self.end_deliveries(1),
         }
         Ok(Some(part))
+    }
+
+    /// A retry that stood for all bodies of its event, because none was known beside it, was rendered and has several:
+    /// each of the others gets a row like its own, due when it was.
+    fn take_apart(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        group: &mut Group,
+        which: Which,
+        due_ms: u64,
+    ) -> heed::Result<()> {
+        let Which { webhook, seq, index, part_count, .. } = which;
+        let key = timed_key(webhook, due_ms, seq, 0);
+        let Some(row) = self.tables.retries.get(txn, &key)? else { return Ok(()) };
+        let Some(row) = RetryRow::decode(&key, row).ok().filter(|row| row.part_count <= 1) else {
+            return Ok(());
+        };
+        let Found::Present(state) = self.find(txn, &mut group.loaded, seq)? else { return Ok(()) };
+        if state.webhook(index) != Some(webhook) || !state.take_apart(index, part_count) {
+            return Ok(());
+        }
+        Group::touch(&mut group.dirty, seq, state);
+        self.state.backlog += u64::from(part_count) - 1;
+        let row = RetryRow { part_count, ..row };
+        for part in 0..part_count {
+            let key = timed_key(webhook, due_ms, seq, part);
+            self.tables.retries.put(txn, &key, &row.encode(&key))?;
+        }
+        Ok(())
     }
 
     /// Takes one event out of a chunk. Returns whether it was there.

@@ -362,6 +362,17 @@ impl EventState {
         self.settle_open(index, part, part_count, to)
     }
 
+    /// An entry with a row of its own turns out to have several bodies: each has a row now. `false`: it is not so, or its
+    /// bodies are known.
+    pub(crate) fn take_apart(&mut self, index: u32, part_count: u16) -> bool {
+        if self.entry(index) != Some(Standing::OwnRow) || self.parts_of(index).is_some() {
+            return false;
+        }
+        let parts = Packed::filled(u32::from(part_count), Standing::OwnRow);
+        self.parts.get_or_insert_default().push((index, parts));
+        true
+    }
+
     /// Gives a delivery that has ended a row of its own again. `false`: it has not ended.
     pub(crate) fn revive(&mut self, index: u32, part: u16) -> bool {
         let at = u32::from(part);

@@ -182,6 +182,7 @@ impl State {
     fn settle(&mut self, settlement: Settlement) {
         let s = &settlement;
         if let Origin::Retry { due_ms } = s.origin {
+            self.take_apart(s, due_ms);
             self.retries.remove(&(s.webhook, due_ms, s.seq, s.part));
         }
         let state = match &s.ending {
@@ -223,6 +224,17 @@ impl State {
             Ending::Delivered | Ending::Skipped { .. } | Ending::Dropped => {}
         }
         self.settled.push(settlement);
+    }
+
+    /// A retry that stood for all bodies gives each of them a row.
+    fn take_apart(&mut self, s: &Settlement, due_ms: u64) {
+        let Some(stored) = self.events.get_mut(&s.seq) else { return };
+        if s.part_count <= 1 || stored.parts.contains_key(&s.index) {
+            return;
+        }
+        let Some(row) = self.retries.get(&(s.webhook, due_ms, s.seq, 0)).cloned() else { return };
+        stored.parts.insert(s.index, vec![EntryState::OwnRow; usize::from(s.part_count)]);
+        self.retries.extend((1..s.part_count).map(|part| ((s.webhook, due_ms, s.seq, part), row.clone())));
     }
 
     fn park_all(&mut self, no: WebhookNo) {
@@ -269,6 +281,7 @@ impl State {
                     event: Arc::clone(&stored.event),
                     index,
                     part: None,
+                    is_alone: false,
                     settled_parts: ended,
                     progress: Progress::first(stored.event.accepted_at_ms),
                     origin: Origin::Parked { chunk: *chunk },
@@ -292,6 +305,7 @@ impl State {
                 event: Arc::clone(&stored.event),
                 index: row.index,
                 part: Some(*part),
+                is_alone: *part == 0 && !stored.parts.contains_key(&row.index),
                 settled_parts: Vec::new(),
                 progress: row.progress,
                 origin: Origin::Retry { due_ms: *due_ms },

@@ -13,6 +13,9 @@ pub trait Formatter: Send + Sync {
     /// The names it knows now.
     fn names(&self) -> Vec<FormatName>;
 
+    /// Whether a render would be tried now: the format is there and is not left alone. Cheap.
+    fn is_ready(&self, format: &FormatName) -> bool;
+
     /// Renders one event; one render per event and format, whoever asks. An unknown format is [`Rendered::Later`].
     fn render(&self, format: &FormatName, event: Arc<Event>) -> SendFuture<Rendered>;
 }
@@ -135,6 +138,10 @@ pub struct NoFormats;
 impl Formatter for NoFormats {
     fn names(&self) -> Vec<FormatName> {
         Vec::new()
+    }
+
+    fn is_ready(&self, _format: &FormatName) -> bool {
+        false
     }
 
     fn render(&self, format: &FormatName, _event: Arc<Event>) -> SendFuture<Rendered> {

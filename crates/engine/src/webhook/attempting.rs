@@ -36,7 +36,7 @@ impl WebhookActor {
         let Some(payload) = machine.payload(slot) else { return };
         let Some(body) = payload.body() else {
             let message = match &*payload.rendered {
-                Rendered::Fault { message } | Rendered::Later { message } => message.clone(),
+                Rendered::Fault { message } => message.clone(),
                 _ => "no such body".to_owned(),
             };
             let report = AttemptReport::failed(FailureClass::Render, message);
@@ -195,10 +195,14 @@ impl WebhookActor {
             let ending = self.given_up(why, progress);
             self.settle(&payload, ending, None, now);
         }
-        if why == GiveUp::Deleted {
-            for (_, incoming) in std::mem::take(&mut self.rendering) {
-                self.settle_whole(&incoming, Ending::Dropped, None, now);
-            }
+        // What is still being rendered for a gone webhook comes back, and is given up then.
+        let unrendered = match why {
+            GiveUp::Deleted => self.rendering.take_all(),
+            GiveUp::Gone => self.rendering.take_put_off(),
+        };
+        for incoming in unrendered {
+            let ending = self.given_up(why, incoming.progress);
+            self.settle_whole(&incoming, ending, None, now);
         }
     }
 

@@ -36,6 +36,9 @@ impl WebhookActor {
                 && f.webhook.delivery.protocol == webhook.delivery.protocol
                 && f.webhook.signing.is_some() == webhook.signing.is_some()
         });
+        if former.as_ref().is_some_and(|former| former.webhook.payload_format != webhook.payload_format) {
+            self.rendering.waits_until_ns = 0;
+        }
         let connections = match &former {
             Some(former) if is_same_receiver => Rc::clone(&former.connections),
             _ => match self.worker.transport.receiver(&destination) {

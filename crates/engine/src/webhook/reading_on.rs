@@ -15,8 +15,11 @@ impl WebhookActor {
         if self.books.is_reading() || self.worker.is_draining.get() || now.mono_ns < self.not_before_ns {
             return;
         }
-        let Some(machine) = &self.machine else { return };
         let is_giving_up = matches!(self.mode, Mode::GiveUp(GiveUp::Gone));
+        if !is_giving_up && self.is_waiting_for_format(now) {
+            return;
+        }
+        let Some(machine) = &self.machine else { return };
         if !self.shared.is_enabled() && !is_giving_up {
             return;
         }
@@ -25,6 +28,7 @@ impl WebhookActor {
             GateState::Shut { until_ns, .. } => (now.mono_ns < until_ns, true),
             GateState::Probing { .. } => (false, true),
         };
+        let is_trying = is_trying || self.rendering.waits_until_ns > 0;
         // Until the gate may open nothing is needed, and then no more than the probe.
         if !is_giving_up && (is_shut || (is_trying && self.books.len() > 0)) {
             return;
@@ -101,7 +105,7 @@ impl WebhookActor {
         });
     }
 
-    /// While its gate stays shut a webhook holds nothing in memory: however many are down, they cost their backlog on
+    /// While its gate stays shut, or its format cannot be rendered, a webhook holds nothing in memory: however many are down, they cost their backlog on
     /// disk and nothing else. What it had is there already, or is put there, as after a restart.
     pub(super) fn let_go(&mut self, now: Now) {
         let Some(machine) = &mut self.machine else { return };
@@ -109,12 +113,14 @@ impl WebhookActor {
             GateState::Shut { until_ns, shut_for, .. } => shut_for >= LET_GO_AFTER && now.mono_ns < until_ns,
             GateState::Open { .. } | GateState::Probing { .. } => false,
         };
-        if !is_shut_for_long
+        // What is rendered already is delivered first.
+        let is_without_format = self.rendering.has_put_off() && machine.held() == 0;
+        if !(is_shut_for_long || is_without_format)
             || self.mode != Mode::Deliver
             || self.books.len() == 0
             || self.books.is_reading()
             || machine.in_flight() > 0
-            || !self.rendering.is_empty()
+            || !self.rendering.is_still()
             || self.has_lost_memory
         {
             return;
@@ -126,6 +132,7 @@ impl WebhookActor {
             return;
         }
         drop(machine.drain_ready());
+        drop(self.rendering.take_put_off());
         if machine.policy().ordering.is_key() {
             self.learning.begin();
         }

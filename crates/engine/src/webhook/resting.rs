@@ -12,7 +12,7 @@ impl WebhookActor {
             return;
         };
         let is_idle = machine.held() == 0
-            && self.rendering.is_empty()
+            && self.rendering.is_still()
             && self.books.len() == 0
             && !self.books.is_reading()
             && self.inbox.is_empty();
@@ -40,6 +40,7 @@ impl WebhookActor {
                 GateState::Shut { until_ns, .. } if !is_giving_up => until_ns,
                 _ => 0,
             };
+            let shut_ns = if is_giving_up { 0 } else { shut_ns.max(self.rendering.waits_until_ns) };
             // Beside a probe nothing is read; its outcome wakes.
             let is_probing =
                 matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
@@ -52,6 +53,9 @@ impl WebhookActor {
             if wants_more && is_idle {
                 at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns.max(shut_ns));
             }
+        }
+        if self.rendering.waits_until_ns > now.mono_ns {
+            at_ns = at_ns.min(self.rendering.waits_until_ns);
         }
         if self.worker.outbox.is_full() && machine.ready() > 0 {
             at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns);

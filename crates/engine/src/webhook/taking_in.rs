@@ -13,30 +13,20 @@ impl WebhookActor {
             // Deleted: ends at once.
             return self.settle_whole(&incoming, Ending::Dropped, None, now);
         };
-        let format: &FormatName = &config.webhook.payload_format;
-        match incoming.live.builtin(format, &config.format, &*self.worker.clock) {
-            Some(rendered) => self.take_rendered(incoming, rendered, now),
-            None => {
-                let rendering = self.worker.formatter.render(format, Arc::clone(incoming.live.event()));
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.rendering.insert(ticket, incoming);
-                let inbox = Rc::clone(&self.inbox);
-                tokio::task::spawn_local(async move {
-                    let rendered = Arc::new(rendering.await);
-                    inbox.write(|unread| unread.rendered.push(RenderedNews { ticket, rendered }));
-                });
-            }
-        }
-    }
-
-    pub(super) fn handle_rendered(&mut self, news: &RenderedNews, now: Now) {
-        if let Some(incoming) = self.rendering.remove(&news.ticket) {
-            self.take_rendered(incoming, Arc::clone(&news.rendered), now);
+        let format = &config.webhook.payload_format;
+        match incoming.live.rendered(format, &config.format, &*self.worker.clock) {
+            Some(rendered) => self.take_in_rendered(incoming, rendered, now),
+            None => self.render(incoming, now),
         }
     }
 
     pub(super) fn take_rendered(&mut self, incoming: Incoming, rendered: Arc<Rendered>, now: Now) {
+        if self.is_behind_put_off() {
+            return self.put_off(incoming, "one before it waits for its format", now);
+        }
+        if !matches!(*rendered, Rendered::Later { .. }) && !self.rendering.has_put_off() {
+            self.rendering.waits_until_ns = 0;
+        }
         let part_count = match &*rendered {
             Rendered::Bodies(bodies) => u16::try_from(bodies.len()).unwrap_or(u16::MAX),
             Rendered::Skipped { reason } => {
@@ -60,14 +50,18 @@ impl WebhookActor {
                 return self.settle_whole(&incoming, ending, Some(record), now);
             }
             // Goes through the machine as an attempt that fails at once, and so by the retry schedule.
-            Rendered::Fault { .. } | Rendered::Later { .. } => 1,
+            Rendered::Fault { .. } => 1,
+            Rendered::Later { message } => return self.put_off(incoming, message, now),
         };
         let parts: Vec<u16> = match incoming.retried_part {
+            Some(_) if incoming.is_alone => (0..part_count).collect(),
             Some(part) if part < part_count => vec![part],
             Some(_) => Vec::new(),
             None => (0..part_count).filter(|part| !incoming.settled_parts.contains(part)).collect(),
         };
-        let Some(machine) = &mut self.machine else { return };
+        if self.machine.is_none() {
+            return;
+        }
         if parts.is_empty() {
             // Nothing of it is left to send: the format was changed, and gives fewer bodies now.
             let ending = Ending::Skipped { reason: reason::FORMAT_CHANGED.to_owned() };
@@ -76,28 +70,39 @@ impl WebhookActor {
         if incoming.retried_part.is_none() && parts.len() > 1 {
             self.books.set_parts(incoming.live.event().seq, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         }
-        let key = machine.policy().ordering.is_key().then(|| incoming.live.key()).flatten();
+        let is_ordered = self.machine.as_ref().is_some_and(|machine| machine.policy().ordering.is_key());
+        let key = is_ordered.then(|| incoming.live.key()).flatten();
         let row_due_ms = match incoming.origin {
             Origin::Retry { due_ms } => Some(due_ms),
             Origin::Direct | Origin::Parked { .. } => None,
         };
         let mut back = Vec::new();
         for part in parts {
+            let seq = incoming.live.event().seq;
+            let retried_part = incoming.retried_part.map(|_| part);
+            if retried_part.is_some() && part > 0 && incoming.is_alone {
+                // It stood for all bodies, and gets rows for the others with the first of them that is settled.
+                if !self.books.take_in(seq, retried_part, incoming.origin, 1) {
+                    continue;
+                }
+                self.reserve_places(1);
+            }
             let payload = Payload {
                 live: Arc::clone(&incoming.live),
                 index: incoming.index,
-                retried_part: incoming.retried_part,
+                retried_part,
                 part,
                 part_count,
                 rendered: Arc::clone(&rendered),
             };
             let place = key.map(|key| KeyPlace {
                 key,
-                id: DeliveryKey { seq: incoming.live.event().seq, part },
+                id: DeliveryKey { seq, part },
                 row_due_ms,
                 at_ms: now.unix_ms,
                 read_no: incoming.read_no,
             });
+            let Some(machine) = &mut self.machine else { return };
             if let Taken::Back { leaving, due_ms } = machine.handle_owed(payload, incoming.progress, place) {
                 back.push((leaving, due_ms));
             }
@@ -112,6 +117,7 @@ impl WebhookActor {
             live: LiveEvent::new(owed.event, &self.worker.budget),
             index: owed.index,
             retried_part: owed.part,
+            is_alone: owed.is_alone,
             settled_parts: owed.settled_parts,
             progress: owed.progress,
             origin: owed.origin,

@@ -3,6 +3,7 @@
 mod bench;
 mod delivering;
 mod failing;
+mod formats;
 mod history;
 mod managing;
 mod memory;

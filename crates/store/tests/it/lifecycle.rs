@@ -127,6 +127,32 @@ fn each_body_of_an_event_ends_on_its_own() {
 }
 
 #[test]
+fn a_retry_that_stood_for_all_bodies_gives_each_of_them_a_row() {
+    let mut site = Site::new(1);
+    let seq = site.ingest(vec![event("a", &[(1, true)])])[0];
+    site.settle(vec![settlement(1, seq, 0, retry(START_MS + 5))]);
+    let (due, _) = site.due(1, u64::MAX);
+    assert!(due[0].is_alone, "a rendering that failed told of one body");
+    // Dead and put back, it still stands for all.
+    site.settle(vec![settlement_of(1, &due[0], dead())]);
+    assert_eq!(site.redrive_dead(1, START_MS).count, 1);
+    let (due, _) = site.due(1, u64::MAX);
+    assert!(due[0].is_alone);
+    // The second of three is settled first.
+    let second = Settlement { part: 1, part_count: 3, ..settlement_of(1, &due[0], Ending::Delivered) };
+    site.settle(vec![second]);
+    site.reopen();
+    assert_eq!(site.backlog(), 2);
+    let (due, _) = site.due(1, u64::MAX);
+    let rest: Vec<_> = due.iter().map(|owed| (owed.part, owed.is_alone)).collect();
+    assert_eq!(rest, [(Some(0), false), (Some(2), false)]);
+    for owed in &due {
+        site.settle(vec![Settlement { part_count: 3, ..settlement_of(1, owed, Ending::Delivered) }]);
+    }
+    assert_eq!((site.rows(), site.backlog()), (rows(&[]), 0));
+}
+
+#[test]
 fn a_dead_letter_keeps_its_event_and_is_no_longer_owed() {
     let mut site = Site::new(2);
     let seq = site.ingest(vec![event("a", &[(1, true), (2, true)])])[0];

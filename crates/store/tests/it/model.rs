@@ -35,7 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
     let events = vec((0_u8..16, any::<u8>(), proptest::option::weighted(0.3, 0_u8..7)), 1..5);
     prop_oneof![
         6 => events.prop_map(Op::Ingest),
-        6 => vec((any::<u16>(), 0_u8..5), 1..8).prop_map(Op::Settle),
+        6 => vec((any::<u16>(), 0_u8..=UNRENDERED), 1..8).prop_map(Op::Settle),
         1 => (1..=WEBHOOKS).prop_map(Op::ParkAll),
         1 => (1..=WEBHOOKS).prop_map(Op::DropChunks),
         2 => (1..=WEBHOOKS, any::<bool>()).prop_map(|(no, is_dead)| {
@@ -61,6 +61,9 @@ struct Delivery {
     /// One until a settlement tells of more.
     bodies: Vec<Body>,
 }
+
+/// Number of the ending that a rendering which failed comes to.
+const UNRENDERED: u8 = 5;
 
 /// How many bodies the event has for the webhook: one, but for every third event.
 fn body_count(seq: Seq, webhook: u32) -> u16 {
@@ -134,16 +137,25 @@ impl Model {
     fn settle(&mut self, pick: u16, how: u8) -> Option<Settlement> {
         let at = usize::from(pick) % self.deliveries.len().max(1);
         let ((seq, webhook), delivery) = self.deliveries.iter_mut().nth(at)?;
-        let count = body_count(*seq, *webhook);
+        // A first rendering that fails tells of one body; its row stands for all there may be.
+        let is_unrendered = how == UNRENDERED && delivery.bodies.len() == 1;
+        let count = if is_unrendered { 1 } else { body_count(*seq, *webhook) };
         let part = (pick / 7) % count;
         let due_ms = START_MS + u64::from(pick % 50);
         let (ending, to) = match how {
             0 | 1 => (Ending::Delivered, Body::Ended),
-            2 => (retry(due_ms), Body::Retry(due_ms)),
+            2 | UNRENDERED => (retry(due_ms), Body::Retry(due_ms)),
             3 => (dead(), Body::Dead),
             _ => (Ending::Skipped { reason: "r".into() }, Body::Ended),
         };
-        let known = delivery.bodies.get(usize::from(part)).copied();
+        if let [Body::Retry(due_ms)] = delivery.bodies[..] {
+            delivery.bodies.resize(usize::from(count), Body::Retry(due_ms));
+        }
+        let known = match delivery.bodies[..] {
+            // It ended with all its bodies.
+            [ended] if ended != Body::Open => Some(ended),
+            _ => delivery.bodies.get(usize::from(part)).copied(),
+        };
         let origin = match known {
             Some(Body::Retry(due_ms)) => Origin::Retry { due_ms },
             _ => Origin::Direct,
