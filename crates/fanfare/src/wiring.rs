@@ -55,7 +55,7 @@ impl Node {
         store.idempotency_age_ms = settings.limits.idempotency_seconds.saturating_mul(1000);
         store.backlog_deliveries_max = settings.limits.backlog_deliveries;
         store.disk_bytes_max = settings.limits.disk_bytes;
-        store.retention = settings.retention.store();
+        store.retention = settings.retention;
         // Recovery reads and writes: meanwhile the HTTP face answers probes.
         let store = tokio::task::spawn_blocking(move || LmdbStore::open(store))
             .await

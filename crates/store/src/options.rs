@@ -2,6 +2,7 @@
 
 use fanfare_core::limits;
 use fanfare_core::ports::Clock;
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ pub struct StoreOptions {
 
 /// How long what has ended is kept, and how much of it. The oldest goes first, in the background; ages of attempts and
 /// dead letters are those of whole hours, so that what goes is up to an hour older.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Age of an event, seconds, up to which its body is kept after all its deliveries have ended, so that also
     /// delivered and skipped ones can be redriven. Raising it costs the disk each event's bytes for so long and one

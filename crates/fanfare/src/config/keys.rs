@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Texts,
     /// A list of whole numbers; in the environment separated by commas.
     Counts,
+    /// A table of tables, whose names are not known here; in the environment as a JSON object.
+    Tables,
 }
 
 impl fmt::Display for Kind {
@@ -25,6 +27,7 @@ impl fmt::Display for Kind {
             Kind::Count => "a whole number, not negative",
             Kind::Texts => "a list of texts",
             Kind::Counts => "a list of whole numbers, not negative",
+            Kind::Tables => "a table of tables (in the environment a JSON object of objects)",
         })
     }
 }
@@ -80,6 +83,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("retention.attempts_bytes", Kind::Count),
     key("retention.dead_letters_seconds", Kind::Count),
     key("retention.dead_letters_bytes", Kind::Count),
+    key("plugins.dir", Kind::Text),
+    key("plugins.require_signed", Kind::Flag),
+    key("plugins.signing_keys", Kind::Texts),
+    key("plugins.threads", Kind::Count),
+    key("plugins.fresh", Kind::Texts),
+    key("plugins.settings", Kind::Tables),
 ];
 
 /// The setting of this name.

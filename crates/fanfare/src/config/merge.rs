@@ -140,6 +140,7 @@ fn fits(kind: Kind, value: &Value) -> bool {
         Kind::Count => value.as_integer().is_some_and(|number| number >= 0),
         Kind::Texts => all(Kind::Text),
         Kind::Counts => all(Kind::Count),
+        Kind::Tables => value.as_table().is_some_and(|table| table.values().all(Value::is_table)),
     }
 }
 
@@ -171,6 +172,9 @@ fn parse(key: &Key, text: &str, origin: &Origin<'_>) -> Result<Value, Failure> {
         Kind::Flag => text.parse().map(Value::Boolean).map_err(|_| wrong()),
         Kind::Count => count(text.trim()).ok_or_else(wrong),
         Kind::Texts => Ok(Value::Array(parts().map(|part| Value::String(part.to_owned())).collect())),
+        Kind::Tables => {
+            serde_json::from_str(text).ok().filter(|value| fits(Kind::Tables, value)).ok_or_else(wrong)
+        }
         Kind::Counts => parts().map(count).collect::<Option<_>>().map(Value::Array).ok_or_else(wrong),
     }
 }

@@ -6,12 +6,14 @@
 
 pub(crate) mod keys;
 pub(crate) mod merge;
+pub(crate) mod plugins;
 
 use crate::exit::Failure;
 use fanfare_core::policy::gate::GatePolicy;
 use fanfare_core::webhook::DEFAULT_SCHEDULE_SECONDS;
 use fanfare_core::{Secret, limits};
 use fanfare_store::Retention;
+use plugins::PluginSettings;
 use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +49,9 @@ pub(crate) struct Settings {
     /// `attempts.*`.
     pub(crate) attempts: AttemptSettings,
     /// `retention.*`.
-    pub(crate) retention: RetentionSettings,
+    pub(crate) retention: Retention,
+    /// `plugins.*`.
+    pub(crate) plugins: PluginSettings,
 }
 
 impl Default for Settings {
@@ -65,7 +69,8 @@ impl Default for Settings {
             retry: RetrySettings::default(),
             gate: GateSettings::default(),
             attempts: AttemptSettings::default(),
-            retention: RetentionSettings::default(),
+            retention: Retention::default(),
+            plugins: PluginSettings::default(),
         }
     }
 }
@@ -239,59 +244,6 @@ pub(crate) struct AttemptSettings {
     pub(crate) successes: SuccessesSetting,
 }
 
-/// How long what has ended is kept, and how much of it; the oldest goes first.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RetentionSettings {
-    /// Bodies of events whose deliveries have all ended, seconds: so long they can be redriven.
-    pub(crate) bodies_seconds: u64,
-    /// Bytes of events above which ended ones go before that.
-    pub(crate) bodies_bytes: u64,
-    /// Recorded attempts, seconds.
-    pub(crate) attempts_seconds: u64,
-    /// Bytes of recorded attempts.
-    pub(crate) attempts_bytes: u64,
-    /// Dead letters, seconds.
-    pub(crate) dead_letters_seconds: u64,
-    /// Bytes of events that dead letters keep.
-    pub(crate) dead_letters_bytes: u64,
-}
-
-impl Default for RetentionSettings {
-    fn default() -> Self {
-        let Retention {
-            bodies_seconds,
-            bodies_bytes,
-            attempts_seconds,
-            attempts_bytes,
-            dead_letters_seconds,
-            dead_letters_bytes,
-        } = Retention::default();
-        RetentionSettings {
-            bodies_seconds,
-            bodies_bytes,
-            attempts_seconds,
-            attempts_bytes,
-            dead_letters_seconds,
-            dead_letters_bytes,
-        }
-    }
-}
-
-impl RetentionSettings {
-    /// As the store takes it.
-    pub(crate) fn store(&self) -> Retention {
-        Retention {
-            bodies_seconds: self.bodies_seconds,
-            bodies_bytes: self.bodies_bytes,
-            attempts_seconds: self.attempts_seconds,
-            attempts_bytes: self.attempts_bytes,
-            dead_letters_seconds: self.dead_letters_seconds,
-            dead_letters_bytes: self.dead_letters_bytes,
-        }
-    }
-}
-
 /// Which successes are recorded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -355,6 +307,8 @@ impl Settings {
         count("gate.shut_ms_first", self.gate.shut_ms_first, 1, 86_400_000)?;
         count("gate.shut_ms_max", self.gate.shut_ms_max, self.gate.shut_ms_first, 86_400_000)?;
         count("gate.disable_after_seconds", self.gate.disable_after_seconds, 1, 31_536_000)?;
+        count("plugins.threads", wide(self.plugins.threads), 1, 256)?;
+        self.plugins.check()?;
         if http::HeaderName::from_bytes(self.signing.header.as_bytes()).is_err() {
             return Err(Failure::usage("signing.header must be a header name: letters, digits and -"));
         }
@@ -382,6 +336,8 @@ mod tests {
 
     const EXAMPLE: &str = include_str!("../../fanfare.example.toml");
 
+    const SIGNING_KEY: &str = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+
     /// The example with every commented-out setting switched on.
     fn switched_on() -> toml::Table {
         let text: String = EXAMPLE
@@ -395,8 +351,8 @@ mod tests {
         for (name, value) in table {
             let path = format!("{prefix}{name}");
             match value.as_table() {
-                Some(inner) => leaves(inner, &format!("{path}."), found),
-                None => drop(found.insert(path)),
+                Some(inner) if keys::find(&path).is_none() => leaves(inner, &format!("{path}."), found),
+                _ => drop(found.insert(path)),
             }
         }
     }
@@ -427,6 +383,10 @@ mod tests {
         limits.remove("ingest_per_second").unwrap();
         table.remove("master_key_file").unwrap();
         table.remove("workers").unwrap();
+        let plugins = table.get_mut("plugins").and_then(toml::Value::as_table_mut).unwrap();
+        for sample in ["dir", "signing_keys", "threads", "fresh", "settings"] {
+            plugins.remove(sample).unwrap();
+        }
         let text = table.to_string();
         let settings = load(Sources { file: Some(("example".into(), text)), ..Sources::default() }).unwrap();
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
@@ -442,6 +402,9 @@ mod tests {
                 "listen" => "127.0.0.1:0",
                 "limits.ingest_bytes" | "limits.window_bytes" | "limits.disk_bytes" => "33554432",
                 "gate.shut_ms_max" => "7777",
+                "plugins.signing_keys" => SIGNING_KEY,
+                "plugins.fresh" => "CLOUDEVENTS",
+                "plugins.settings" => r#"{"CLOUDEVENTS":{"source":"/hub"}}"#,
                 _ => match key.kind {
                     keys::Kind::Flag => "true",
                     keys::Kind::Count => "77",
