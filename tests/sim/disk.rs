@@ -68,11 +68,14 @@ impl World {
         let webhook = fanfare_core::ports::Store::webhook(&**self.memory.lock(), no);
         let Ok(Some(webhook)) = webhook else { return Form::Unknown };
         let format = webhook.payload_format;
-        let make = || match fanfare_render::render_builtin(&format, event) {
-            Some(Rendered::Bodies(bodies)) => {
+        let render = || {
+            fanfare_render::render_builtin(&format, event).unwrap_or_else(|| crate::formats::render(event))
+        };
+        let make = || match render() {
+            Rendered::Bodies(bodies) => {
                 Form::Bodies(bodies.iter().map(|body| hash_of(&body.bytes)).collect())
             }
-            Some(Rendered::Skipped { .. }) => Form::Skipped,
+            Rendered::Skipped { .. } => Form::Skipped,
             _ => Form::Invalid,
         };
         cache.entry(format.clone()).or_insert_with(make).clone()

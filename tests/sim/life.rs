@@ -2,6 +2,7 @@
 //! things, a disk and receivers whose mood changes; then everything heals, and nothing may be left.
 
 use crate::disk::{COMMIT_MS_MAX, Weather, WorldFaults};
+use crate::formats::SimFormatter;
 use crate::hub::Hub;
 use crate::journal::{Entry, SECOND, WorldNs};
 use crate::plan::Plan;
@@ -102,7 +103,7 @@ impl Process<'_> {
             history: Arc::clone(&store) as _,
             samples: "",
             transport: Arc::new(SimTransport(Arc::clone(self.world))),
-            formatter: Arc::new(NoFormats),
+            formatter: SimFormatter::new(self.world, rng.random()),
             formats: Arc::new(NoFormats),
             workers: self.plan.workers,
             seed: rng.random(),
@@ -137,6 +138,7 @@ impl Process<'_> {
     async fn heal(&self, running: &Running, rng: &mut SmallRng) {
         let world = self.world;
         world.note(Entry::Note("everything heals".into()));
+        world.heal();
         world.disk.lock().weather = Weather { commit_ms_max: COMMIT_MS_MAX / 8, ..Weather::default() };
         world.moods.lock().values_mut().for_each(|mood| *mood = Mood::Well { ms_max: 20 });
         // What is under way may still disable something.

@@ -15,6 +15,7 @@
 mod checker;
 mod disk;
 mod events;
+mod formats;
 mod hub;
 mod journal;
 mod life;

@@ -1,6 +1,7 @@
 //! What a seed decides about its world before it begins, and the odds of what happens in it.
 
 use crate::disk::{COMMIT_MS_MAX, Weather};
+use crate::formats;
 use crate::journal::{MS, SECOND, WorldNs};
 use crate::life::quick_gate;
 use crate::receiver::Mood;
@@ -168,14 +169,14 @@ pub(crate) fn webhook(rng: &mut SmallRng, url: String, protocol: Protocol) -> Ne
         retry_max_age_seconds: Some(age_s),
         protocol: Some(protocol),
     };
-    let format = if rng.random_ratio(2, 5) { FormatName::Z_API } else { FormatName::DEFAULT };
+    let format = pick(rng, &[FormatName::Z_API, FormatName::DEFAULT, formats::NAME]);
     NewWebhook {
         url,
         events,
         description: None,
         signing: rng.random_ratio(1, 2),
         auth: Auth::None,
-        payload_format: FormatName::parse(format).expect("a built-in format"),
+        payload_format: FormatName::parse(format).expect("a format"),
         custom_attributes: "{}".into(),
         delivery,
     }

@@ -15,6 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// Far more than happens in any world that comes to an end.
@@ -82,6 +83,7 @@ pub(crate) struct World {
     pub(crate) moods: Mutex<HashMap<String, Mood>>,
     pub(crate) receivers_rng: Mutex<SmallRng>,
     next_attempt: Mutex<AttemptNo>,
+    is_healing: AtomicBool,
 }
 
 impl World {
@@ -96,6 +98,7 @@ impl World {
             moods: Mutex::default(),
             receivers_rng: Mutex::new(SmallRng::seed_from_u64(seed ^ 0x4EC1)),
             next_attempt: Mutex::new(0),
+            is_healing: AtomicBool::new(false),
         })
     }
 
@@ -213,6 +216,15 @@ impl World {
             secrets.push(signing.current.0);
         }
         secrets.len()
+    }
+
+    /// From now on nothing fails any more.
+    pub(crate) fn heal(&self) {
+        self.is_healing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_healing(&self) -> bool {
+        self.is_healing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mood_of(&self, url: &str) -> Mood {
