@@ -169,8 +169,7 @@ fn route_one(
         (phone.clone(), is_news)
     };
     let is_deduplicated = parsed.id.is_some();
-    let id =
-        parsed.id.clone().unwrap_or_else(|| EventId::generate(now_ms, inner.registry.random_u128()));
+    let id = parsed.id.clone().unwrap_or_else(|| EventId::generate(now_ms, inner.registry.random_u128()));
     let is_copied = parsed.put_id(&id);
     let event = Event {
         seq: Seq(0),
