@@ -102,6 +102,7 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownAccount => Self::not_found("Account not found"),
             EngineError::UnknownKey => Self::not_found("Key not found"),
             EngineError::UnknownDelivery => Self::not_found("Delivery not found"),
+            EngineError::UnknownFormat => Self::not_found("Format not found"),
             EngineError::Conflict(message) => Self::new(StatusCode::CONFLICT, message),
             EngineError::RateLimited { message, retry_after_s } => Self::too_many(message, retry_after_s),
             EngineError::RoleRequired => {
@@ -156,6 +157,7 @@ mod tests {
             (EngineError::UnknownAccount, 404, "Account not found", None),
             (EngineError::UnknownKey, 404, "Key not found", None),
             (EngineError::UnknownDelivery, 404, "Delivery not found", None),
+            (EngineError::UnknownFormat, 404, "Format not found", None),
             (EngineError::Conflict("it is PENDING".into()), 409, "it is PENDING", None),
             (
                 EngineError::RateLimited { message: "too fast".into(), retry_after_s: 2 },

@@ -1,6 +1,7 @@
 //! Why the engine refused a call.
 
 use fanfare_core::ports::StoreError;
+use fanfare_core::ports::formats::FormatError;
 
 /// What went wrong, for callers to match on. Texts are for the caller; causes that are only for the log say so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum EngineError {
     /// 404 `Delivery not found`.
     #[error("Delivery not found")]
     UnknownDelivery,
+    /// 404 `Format not found`.
+    #[error("Format not found")]
+    UnknownFormat,
     /// 409: it is not in a state for that.
     #[error("{0}")]
     Conflict(String),
@@ -70,6 +74,17 @@ impl From<StoreError> for EngineError {
             },
             StoreError::Cursor => EngineError::Invalid(error.to_string()),
             StoreError::Other(text) => EngineError::Internal(text),
+        }
+    }
+}
+
+impl From<FormatError> for EngineError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Refused(text) | FormatError::Name(text) => EngineError::Invalid(text),
+            FormatError::Unknown(_) => EngineError::UnknownFormat,
+            FormatError::Conflict(text) => EngineError::Conflict(text),
+            FormatError::Internal(text) => EngineError::Internal(text),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::EngineError;
 use crate::catalog::{ChannelEntry, WebhookShared};
+use crate::formats::FormatChanges;
 use crate::ingest;
 use crate::live::WindowBudget;
 use crate::manage::{Change, Registry};
@@ -138,6 +139,7 @@ pub(crate) struct Inner {
     pub(crate) is_draining: AtomicBool,
     /// Events are being refused for a limit, and the operator was told.
     pub(crate) is_refusing: AtomicBool,
+    pub(crate) format_changes: FormatChanges,
 }
 
 impl Inner {
@@ -239,10 +241,12 @@ impl Engine {
             && inner.registry.channel(channel).is_none()
     }
 
-    /// Makes a webhook; the second value is its new signing secret, shown once.
+    /// Makes a webhook; the second value is its new signing secret, shown once. What was begun is finished even when
+    /// the future is dropped.
     ///
     /// # Errors
-    /// Those of [`Engine::authorize_channel`]; [`EngineError::Invalid`] when the channel holds too many.
+    /// Those of [`Engine::authorize_channel`]; [`EngineError::Invalid`] when the channel holds too many, or there is no
+    /// such format.
     pub async fn create_webhook(
         &self,
         principal: &Principal,
@@ -255,7 +259,13 @@ impl Engine {
             self.inner.registry.ensure_channel(channel, account).await?;
         }
         let entry = self.reach(principal, channel)?;
-        self.inner.registry.create_webhook(&entry, new).await
+        let inner = Arc::clone(&self.inner);
+        self.finish(async move {
+            let _judged = inner.format_changes.begin_judging().await;
+            inner.refuse_unknown_format(&new.payload_format)?;
+            inner.registry.create_webhook(&entry, new).await
+        })
+        .await
     }
 
     /// All webhooks of a channel, by creation time and id.
@@ -291,10 +301,11 @@ impl Engine {
 
     /// Changes a webhook: `change` sees the stored webhook and edits it, or refuses; nothing else changes it
     /// meanwhile. `updated_at_ms` moves when something changed. The second value is a new signing secret. In force
-    /// from the next attempt on.
+    /// from the next attempt on. What was begun is finished even when the future is dropped.
     ///
     /// # Errors
-    /// Those of [`Engine::webhook`], then whatever `change` says.
+    /// Those of [`Engine::webhook`], then whatever `change` says; [`EngineError::Invalid`] for a new format that is not
+    /// there.
     pub async fn update_webhook(
         &self,
         principal: &Principal,
@@ -304,10 +315,26 @@ impl Engine {
         change: Change,
     ) -> Result<(Webhook, Option<SigningSecret>), EngineError> {
         let entry = self.reach(principal, channel)?;
-        let (webhook, secret, shared) =
-            self.inner.registry.update_webhook(&entry, id, signing, change).await?;
-        self.tell(shared).await;
-        Ok((webhook, secret))
+        let engine = self.clone();
+        self.finish(async move {
+            let inner = &engine.inner;
+            let _judged = inner.format_changes.begin_judging().await;
+            let judge = Arc::clone(inner);
+            let change: Change = Box::new(move |webhook| {
+                let before = webhook.payload_format.clone();
+                change(webhook)?;
+                // One that was taken away keeps nobody from changing the rest.
+                if webhook.payload_format == before {
+                    return Ok(());
+                }
+                judge.refuse_unknown_format(&webhook.payload_format)
+            });
+            let (webhook, secret, shared) =
+                inner.registry.update_webhook(&entry, id, signing, change).await?;
+            engine.tell(shared).await;
+            Ok((webhook, secret))
+        })
+        .await
     }
 
     /// Opens a webhook's gate, whatever its receiver did before.
@@ -327,7 +354,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a webhook; what it was owed is dropped.
+    /// Removes a webhook; what it was owed is dropped. What was begun is finished even when the future is dropped.
     ///
     /// # Errors
     /// Those of [`Engine::webhook`].
@@ -338,9 +365,13 @@ impl Engine {
         id: WebhookId,
     ) -> Result<(), EngineError> {
         let entry = self.reach(principal, channel)?;
-        let shared = self.inner.registry.delete_webhook(&entry, id).await?;
-        self.tell(shared).await;
-        Ok(())
+        let engine = self.clone();
+        self.finish(async move {
+            let shared = engine.inner.registry.delete_webhook(&entry, id).await?;
+            engine.tell(shared).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Tells a webhook's event loop that it was changed.
@@ -416,13 +447,6 @@ impl Engine {
         self.inner.registry.channel(id).map(|entry| entry.to_channel())
     }
 
-    /// Names of all payload formats, the two built-in ones first.
-    #[must_use]
-    pub fn formats(&self) -> Vec<FormatName> {
-        let builtin = [FormatName::DEFAULT, FormatName::Z_API].into_iter().filter_map(FormatName::parse);
-        builtin.chain(self.inner.options.formatter.names()).collect()
-    }
-
     /// The engine's own time, which all it tells of is measured by.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -457,6 +481,7 @@ impl Engine {
             &workers,
             self.inner.options.store.stats(),
             self.inner.budget.used(),
+            &self.inner.options.formats.list(),
             self.inner.options.clock.now().unix_ms,
         )
     }

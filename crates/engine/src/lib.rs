@@ -17,6 +17,7 @@ mod attempt;
 mod catalog;
 mod destination;
 mod error;
+mod formats;
 mod handle;
 mod held;
 mod history;

@@ -1,7 +1,10 @@
 //! Counters. Each event loop writes its own (one writer, so no contention); reading sums them up.
 
+mod plugins;
+
 use fanfare_core::delivery::reason;
 use fanfare_core::outcome::FailureClass;
+use fanfare_core::ports::formats::FormatStanding;
 use fanfare_core::ports::{COMMIT_US_BOUNDS, StoreStats};
 use fanfare_core::webhook::FormatName;
 use parking_lot::Mutex;
@@ -134,11 +137,14 @@ fn line(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
 }
 
+fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
 /// Commits, each synced: what every accepted event waits for.
 fn commit_text(o: &mut String, store: &StoreStats) {
     let name = "fanfare_store_commit_seconds";
     let _ = writeln!(o, "# HELP {name} Time of a commit, from begin to synced.\n# TYPE {name} histogram");
-    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     let mut running = 0;
     for (bound, count) in COMMIT_US_BOUNDS.into_iter().zip(store.commit_us_counts) {
         running += count;
@@ -180,6 +186,7 @@ pub(crate) fn text(
     workers: &[Arc<WorkerMetrics>],
     store: StoreStats,
     window_bytes: u64,
+    formats: &[FormatStanding],
     now_ms: u64,
 ) -> String {
     let sum = |pick: &dyn Fn(&WorkerMetrics) -> u64| workers.iter().map(|w| pick(w)).sum::<u64>();
@@ -222,6 +229,7 @@ pub(crate) fn text(
         let _ = writeln!(o, "{name}{{reason=\"{reason}\"}} {value}");
     }
     render_text(o, workers);
+    plugins::plugin_text(o, formats);
     line(
         o,
         "counter",

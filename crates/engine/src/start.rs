@@ -2,6 +2,7 @@
 
 use crate::EngineError;
 use crate::catalog::{Catalog, Waiting};
+use crate::formats::FormatChanges;
 use crate::handle::{EngineOptions, Inner, WorkerHandle};
 use crate::live::WindowBudget;
 use crate::manage::Registry;
@@ -74,6 +75,7 @@ pub(crate) async fn start(options: EngineOptions, loops: &Loops) -> Result<Arc<I
         bootstrap_hash,
         is_draining: AtomicBool::new(false),
         is_refusing: AtomicBool::new(false),
+        format_changes: FormatChanges::default(),
     });
     take_up(&inner, waiting).await;
     Ok(inner)

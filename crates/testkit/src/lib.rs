@@ -1,7 +1,7 @@
 //! Doubles of the ports, a scripted receiver and builders; only ever a dev-dependency.
 //!
 //! What it is: a store in memory ([`store`]), a transport without sockets ([`transport`]), a format that
-//! gives what it is told ([`formatter`]) and a clock that follows
+//! gives what it is told ([`formatter`]), formats that operators change ([`formats`]) and a clock that follows
 //! tokio's ([`clock`]), for actors on paused time; and a receiver on a real socket that misbehaves on demand
 //! ([`receiver`]), for what speaks HTTP; and what runs fuzz targets over their corpus ([`fuzz`]).
 //!
@@ -10,6 +10,7 @@
 //! Where to start: [`transport::ScriptedTransport`] for actor tests, [`receiver`] for end-to-end tests.
 
 pub mod clock;
+pub mod formats;
 pub mod formatter;
 pub mod fuzz;
 pub mod receiver;

@@ -108,6 +108,12 @@ pub trait Formats: Send + Sync {
     /// All plugin formats, by name.
     fn list(&self) -> Vec<FormatStanding>;
 
+    /// Whether something of this name would stay if what was put by API were gone: in the binary or in `plugins.dir`.
+    /// Where that is not known, the answer is no.
+    fn remains_without_api(&self, _name: &FormatName) -> bool {
+        false
+    }
+
     /// Admits a component, stores it, and swaps it in: events rendered from then on use it, renders under way end with
     /// the one before, which is kept for [`Formats::rollback`]. `signature`: 64 bytes, Ed25519 over the component.
     fn put(
