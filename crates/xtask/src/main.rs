@@ -8,6 +8,7 @@
 //! ([`tidy`]).
 
 mod fuzz;
+mod plugins;
 mod setup;
 mod sim;
 mod steps;
@@ -24,6 +25,11 @@ const COMMANDS: &[(&str, &str, Chore)] = &[
     ("test", "sets up what tests need (python venv, openssl) and runs all tests", steps::test),
     ("fuzz", "fuzzes every target for FUZZ_SECONDS (60) each; needs cargo-fuzz", fuzz::run_all),
     ("golden", "rewrites the expected files of tests/golden; review the difference like code", steps::golden),
+    (
+        "plugins",
+        "builds the plugins that ship; --check: that they are what their sources give",
+        plugins::run_all,
+    ),
     ("sim", "lives many simulated worlds in a release build: --seeds N [--from S]", sim::run),
     (
         "tidy",

@@ -1,6 +1,6 @@
 //! The steps that are processes: cargo, mostly.
 
-use crate::{setup, tidy};
+use crate::{plugins, setup, tidy};
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +15,7 @@ pub(crate) fn check(top: &Path) -> Result<(), String> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     deny(top)?;
+    plugins::check(top)?;
     test(top)?;
     println!("xtask check: everything passed");
     Ok(())

@@ -1,0 +1,212 @@
+//! Builds the plugins that ship, and checks that what is checked in is what their sources give.
+//!
+//! Rust guests need a standard library for WebAssembly. rustup has one (`rustup target add wasm32-unknown-unknown`);
+//! Debian's packages have its source, which is then built along. Bytes are the same again only from the same compiler,
+//! so a file beside the components says which one it was; with another one, `--check` compares what they render.
+
+use crate::steps::{cargo, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// Where the components lie that the binary carries.
+const SHIPPED: &str = "crates/plugin-host/shipped";
+/// Which compiler made them.
+const RECORD: &str = "BUILT_WITH";
+
+/// Folder below `plugins/`, package, and file name of each guest written in Rust.
+const RUST_GUESTS: &[(&str, &str, &str)] = &[("cloudevents", "fanfare-cloudevents", "cloudevents.wasm")];
+
+/// What builds guests.
+struct Toolchain {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    /// Beside those of every build.
+    arguments: &'static [&'static str],
+    /// Compiles the standard library from source: the compiler lets a stable release do so when told to.
+    is_std_from_source: bool,
+}
+
+/// `cargo xtask plugins [--check]`.
+pub(crate) fn run_all(top: &Path) -> Result<(), String> {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => build_all(top),
+        ["--check"] => check(top),
+        _ => Err("usage: cargo xtask plugins [--check]".into()),
+    }
+}
+
+/// Builds every component anew into its place.
+fn build_all(top: &Path) -> Result<(), String> {
+    let toolchain = Toolchain::find(top)?;
+    let shipped = top.join(SHIPPED);
+    build(top, &toolchain, &shipped)?;
+    write(&shipped.join(RECORD), &toolchain.record()?)
+}
+
+/// Tests the guests natively, builds them into a scratch folder, and compares.
+pub(crate) fn check(top: &Path) -> Result<(), String> {
+    let guests = top.join("plugins");
+    cargo(&guests, &["fmt", "--all", "--check"], &[])?;
+    cargo(&guests, &["clippy", "--locked", "--all-targets", "--", "-D", "warnings"], &[])?;
+    cargo(&guests, &["test", "--locked"], &[])?;
+
+    let toolchain = Toolchain::find(top)?;
+    let (shipped, scratch) = (top.join(SHIPPED), top.join("plugins/target/components"));
+    build(top, &toolchain, &scratch)?;
+    let (record, own) = (read(&shipped.join(RECORD))?, toolchain.record()?);
+    if String::from_utf8_lossy(&record) == own {
+        return compare_bytes(&shipped, &scratch);
+    }
+    println!(
+        "xtask plugins: THE COMPONENTS THAT ARE CHECKED IN WERE BUILT WITH ANOTHER COMPILER; bytes cannot be compared."
+    );
+    println!("--- theirs\n{}--- this one\n{own}---", String::from_utf8_lossy(&record));
+    println!("xtask plugins: comparing what both render of every vector and sample instead");
+    for (folder, _, file) in RUST_GUESTS {
+        let [old, new] = [&shipped, &scratch].map(|at| at.join(file).to_string_lossy().into_owned());
+        let vectors = top.join("plugins").join(folder).join("vectors").to_string_lossy().into_owned();
+        example(top, "compare", &[&old, &new, &vectors, "crates/fanfare/samples/events.ndjson"])?;
+    }
+    Ok(())
+}
+
+fn compare_bytes(shipped: &Path, scratch: &Path) -> Result<(), String> {
+    for (_, _, file) in RUST_GUESTS {
+        if read(&shipped.join(file))? != read(&scratch.join(file))? {
+            return Err(format!(
+                "{SHIPPED}/{file} is not what its source gives: run `cargo xtask plugins` and commit the result"
+            ));
+        }
+        println!("xtask plugins: {file} is what its source gives, byte for byte");
+    }
+    Ok(())
+}
+
+fn build(top: &Path, toolchain: &Toolchain, to: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
+    let guests = top.join("plugins");
+    let target = guests.join("target/guests");
+    for (folder, package, file) in RUST_GUESTS {
+        toolchain.build(&guests, package, &target)?;
+        let core = target.join(TARGET).join("release").join(format!("{}.wasm", package.replace('-', "_")));
+        let source = guests.join(folder);
+        let paths = [core, source.join("manifest.json"), source.join("vectors"), to.join(file)];
+        let texts = paths.map(|path| path.to_string_lossy().into_owned());
+        example(top, "pack", &texts.each_ref().map(String::as_str))?;
+    }
+    Ok(())
+}
+
+/// This crate has no dependency; what needs the host is an example of the host's crate.
+fn example(top: &Path, name: &str, arguments: &[&str]) -> Result<(), String> {
+    let mut all = vec!["run", "--quiet", "--package", "fanfare-plugin-host", "--example", name, "--"];
+    all.extend(arguments);
+    cargo(top, &all, &[])
+}
+
+impl Toolchain {
+    /// rustup's target where it is installed, else Debian's set.
+    fn find(top: &Path) -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+        let usual = Toolchain {
+            // Cargo sets CARGO to itself; the compiler beside it is the one of the same toolchain.
+            rustc: Some(cargo.with_file_name("rustc")).filter(|path| path.exists()).unwrap_or("rustc".into()),
+            cargo,
+            arguments: &[],
+            is_std_from_source: false,
+        };
+        let has_target = usual
+            .ask(&["--print", "target-libdir", "--target", TARGET])
+            .is_ok_and(|path| Path::new(&path).exists());
+        if has_target {
+            return Ok(usual);
+        }
+        let debian = Toolchain {
+            cargo: "/usr/bin/cargo".into(),
+            rustc: "/usr/bin/rustc".into(),
+            arguments: &["-Zbuild-std=std,panic_abort"],
+            is_std_from_source: true,
+        };
+        let has_source = debian
+            .ask(&["--print", "sysroot"])
+            .is_ok_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/std").exists());
+        if has_source && debian.cargo.exists() {
+            run(top, "/usr/bin/rustc", &["--version"], &[])?;
+            return Ok(debian);
+        }
+        Err("no standard library for WebAssembly: run `rustup target add wasm32-unknown-unknown`, or on Debian \
+             `apt-get install rustc-web cargo-web rust-web-src rust-web-llvm lld-22`"
+            .into())
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.rustc)
+            .args(arguments)
+            .output()
+            .map_err(|error| format!("cannot run {}: {error}", self.rustc.display()))?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    /// What decides about the bytes beside the sources and the locked dependencies.
+    fn record(&self) -> Result<String, String> {
+        let std = if self.is_std_from_source { "std: built from source" } else { "std: as rustup has it" };
+        Ok(format!("{}\n{std}\n", self.ask(&["-vV"])?))
+    }
+
+    fn build(&self, guests: &Path, package: &str, target: &Path) -> Result<(), String> {
+        let flags: Vec<String> = remaps(guests, &self.ask(&["--print", "sysroot"])?)
+            .iter()
+            .map(|(from, to)| format!("\"--remap-path-prefix={from}={to}\""))
+            .collect();
+        // Beside those of plugins/.cargo/config.toml; the environment's RUSTFLAGS would take their place.
+        let flags = format!("target.{TARGET}.rustflags=[{}]", flags.join(","));
+        let target = target.to_string_lossy();
+        let mut arguments =
+            vec!["rustc", "--locked", "--release", "--target", TARGET, "--target-dir", &target];
+        arguments.extend(["--package", package, "--lib", "--crate-type", "cdylib", "--config", &flags]);
+        arguments.extend(self.arguments);
+        let program = self.cargo.to_string_lossy();
+        println!("$ {program} {}", arguments.join(" "));
+        let mut command = Command::new(&self.cargo);
+        command.args(&arguments).current_dir(guests).env("RUSTC", &self.rustc);
+        // Set by the cargo that runs this; they are not meant for another one.
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER"] {
+            command.env_remove(name);
+        }
+        if self.is_std_from_source {
+            command.env("RUSTC_BOOTSTRAP", "1");
+        }
+        let status = command.status().map_err(|error| format!("cannot run {program}: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("building {package} failed ({status})")) }
+    }
+}
+
+/// Folders that differ between machines and whose names would get into the bytes, and what stands for them.
+fn remaps(guests: &Path, sysroot: &str) -> Vec<(String, String)> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cargo"))
+    });
+    let registries = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok());
+    let registries = registries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut remaps: Vec<(String, String)> =
+        registries.map(|path| (path.to_string_lossy().into_owned(), "/registry".into())).collect();
+    remaps.sort();
+    remaps.push((format!("{sysroot}/lib/rustlib/src/rust"), "/rust".into()));
+    remaps.push((guests.to_string_lossy().into_owned(), "/plugins".into()));
+    remaps
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
