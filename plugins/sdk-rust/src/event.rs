@@ -114,16 +114,39 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+                Ok(std::str::from_utf8(bytes)
+                    .map_or_else(|_| replaced(bytes), |text| Text(Cow::Borrowed(text))))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+                Ok(match std::str::from_utf8(bytes) {
+                    Ok(text) => Text(Cow::Owned(text.to_owned())),
+                    Err(_) => replaced(bytes),
+                })
             }
         }
-        deserializer.deserialize_str(Visitor)
+        // As bytes: JSON may hold one half of a surrogate pair, which a string of Rust cannot, and a message with half an
+        // emoji is no reason to lose it.
+        deserializer.deserialize_bytes(Visitor)
     }
+}
+
+/// Each half of a surrogate pair as the replacement character.
+fn replaced(bytes: &[u8]) -> Text<'static> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        // U+D800 to U+DFFF, encoded as UTF-8 would.
+        if byte == 0xed && after.first().is_some_and(|&second| second >= 0xa0) {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            out.push(byte);
+            rest = after;
+        }
+    }
+    Text(Cow::Owned(String::from_utf8_lossy(&out).into_owned()))
 }
 
 impl<'a> Event<'a> {
@@ -226,6 +249,17 @@ mod tests {
             "]".repeat(9999)
         );
         assert!(Event::parse(deep.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn half_an_emoji_loses_nothing_but_itself() {
+        let text = r#"{"type":"BLOCK","channelId":"a\ud83db\u00fc","key":"\ud83d\ude00","payload":{}}"#;
+        let event = Event::parse(text.as_bytes()).expect("an event");
+        assert_eq!((&*event.channel_id, event.key.as_deref()), ("a\u{fffd}bü", Some("😀")));
+        assert_eq!(
+            invalid(r#"{"type":["BLOCK"],"channelId":"c","payload":{}}"#),
+            "event: invalid type: sequence, expected a string at line 1 column 9"
+        );
     }
 
     #[test]

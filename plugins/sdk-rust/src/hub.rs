@@ -84,13 +84,16 @@ pub struct Party<'a> {
     pub name: Option<Cow<'a, str>>,
 }
 
-/// One item of a message: the members of all kinds together; [`Item::kind`] says which of them to expect.
+/// One item of a message: the members of all kinds together; [`Item::kind_name`] says which of them to expect.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Item<'a> {
     /// Such as `TEXT` or `IMAGE`.
     #[serde(rename = "type", borrow, deserialize_with = "text")]
     pub kind: Option<Cow<'a, str>>,
+    /// Such as `.TextContent`.
+    #[serde(rename = "@class", borrow, deserialize_with = "text")]
+    pub class: Option<Cow<'a, str>>,
     /// The item's id.
     #[serde(borrow, deserialize_with = "text")]
     pub identifier: Option<Cow<'a, str>>,
@@ -278,6 +281,25 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// What it is, in upper case such as `TEXT`: its `type`, else by the name of its class. Empty where nothing tells.
+    #[must_use]
+    pub fn kind_name(&self) -> Cow<'_, str> {
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !kind.is_empty()) {
+            return Cow::Borrowed(kind);
+        }
+        let class = self.class.as_deref().unwrap_or_default();
+        let class = class.rsplit('.').next().unwrap_or(class);
+        let bare = ["Content", "Attachment"].iter().find_map(|ending| class.strip_suffix(ending));
+        let mut name = String::new();
+        for letter in bare.unwrap_or(class).chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_uppercase());
+        }
+        Cow::Owned(name)
+    }
+
     /// The state it is in.
     #[must_use]
     pub fn state(&self) -> Option<&StateItem<'a>> {
@@ -347,6 +369,18 @@ mod tests {
         };
         assert_eq!(read(true), ("r".into(), "s".into()));
         assert_eq!(read(false), ("s".into(), "r".into()));
+    }
+
+    #[test]
+    fn a_kind_is_told_by_the_type_or_by_the_class() {
+        let kind = |text: &str| {
+            let item: Item<'_> = serde_json::from_str(text).expect("an item");
+            item.kind_name().into_owned()
+        };
+        assert_eq!(kind(r#"{"type":"TEXT","@class":".ImageAttachment"}"#), "TEXT");
+        assert_eq!(kind(r#"{"@class":".ContactArrayContent"}"#), "CONTACT_ARRAY");
+        assert_eq!(kind(r#"{"@class":"com.x.domain.ImageAttachment","type":""}"#), "IMAGE");
+        assert_eq!(kind("{}"), "");
     }
 
     #[test]
