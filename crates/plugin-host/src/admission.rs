@@ -1,11 +1,12 @@
 //! What a component must be before anything of it is used. Cheap checks first, so that a wrong file costs nothing.
 
 use crate::engine::Host;
-use crate::error::PluginError;
+use crate::error::{FormatError, internal, refused};
 use crate::instance::{Faulted, Instance};
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::manifest::{Expect, Manifest, SECTION, Vector};
 use crate::output;
+use crate::settings::Schema;
 use fanfare_core::delivery::Rendered;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use wasmparser::{Encoding, Parser, Payload};
@@ -24,6 +25,7 @@ pub struct SignaturePolicy {
 }
 
 /// A component that may be used.
+#[derive(Clone)]
 pub struct Admitted {
     /// Its manifest.
     pub manifest: Manifest,
@@ -38,17 +40,17 @@ impl std::fmt::Debug for Admitted {
 
 impl SignaturePolicy {
     /// Checks a detached signature over exactly these bytes. Fails closed.
-    fn check(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<(), PluginError> {
+    fn check(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<(), FormatError> {
         match signature {
             None if !self.is_required => Ok(()),
-            None => Err(PluginError::refused("it is not signed, and plugins.require_signed is on")),
+            None => Err(refused("it is not signed, and plugins.require_signed is on")),
             Some(signature) => {
                 let is_signed_by =
                     |key: &[u8; 32]| UnparsedPublicKey::new(&ED25519, key).verify(bytes, signature).is_ok();
                 if self.keys.iter().any(is_signed_by) || (self.keys.is_empty() && !self.is_required) {
                     Ok(())
                 } else {
-                    Err(PluginError::refused("its signature is of none of plugins.signing_keys"))
+                    Err(refused("its signature is of none of plugins.signing_keys"))
                 }
             }
         }
@@ -63,16 +65,16 @@ struct Sections {
     manifest: Option<Vec<u8>>,
 }
 
-fn sections(bytes: &[u8]) -> Result<Sections, PluginError> {
+fn sections(bytes: &[u8]) -> Result<Sections, FormatError> {
     let mut found = Sections::default();
     // Nested modules and components have sections of their own.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload =
-            payload.map_err(|error| PluginError::refused(format!("not a WebAssembly component: {error}")))?;
+            payload.map_err(|error| refused(format!("not a WebAssembly component: {error}")))?;
         match payload {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(PluginError::refused(
+                return Err(refused(
                     "a core module, not a component: make one with `fanfare plugin pack`",
                 ));
             }
@@ -81,14 +83,14 @@ fn sections(bytes: &[u8]) -> Result<Sections, PluginError> {
             Payload::ComponentImportSection(reader) if depth == 1 => {
                 for import in reader {
                     let import = import
-                        .map_err(|error| PluginError::refused(format!("imports cannot be read: {error}")))?;
+                        .map_err(|error| refused(format!("imports cannot be read: {error}")))?;
                     found.imports.push(import.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 1 => {
                 for export in reader {
                     let export = export
-                        .map_err(|error| PluginError::refused(format!("exports cannot be read: {error}")))?;
+                        .map_err(|error| refused(format!("exports cannot be read: {error}")))?;
                     found.exports.push(export.name.name.to_owned());
                 }
             }
@@ -102,10 +104,10 @@ fn sections(bytes: &[u8]) -> Result<Sections, PluginError> {
 }
 
 /// Reads the manifest and checks everything that needs no code to run.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Manifest, PluginError> {
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Manifest, FormatError> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         let size = bytes.len();
-        return Err(PluginError::refused(format!("component of {size} bytes exceeds {COMPONENT_BYTES_MAX}")));
+        return Err(refused(format!("component of {size} bytes exceeds {COMPONENT_BYTES_MAX}")));
     }
     let sections = sections(bytes)?;
     if let Some(import) = sections.imports.first() {
@@ -115,15 +117,15 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Manifest, PluginError> {
         } else {
             ""
         };
-        return Err(PluginError::refused(format!("imports {import}: a plugin may import nothing{how}")));
+        return Err(refused(format!("imports {import}: a plugin may import nothing{how}")));
     }
     if !sections.exports.iter().any(|export| export == INTERFACE_V1) {
         let near = sections.exports.iter().find(|export| export.starts_with("fanfare:format/"));
         let has = near.map_or("exports no fanfare:format".to_owned(), |near| format!("exports {near}"));
-        return Err(PluginError::refused(format!("{has}; this host answers {INTERFACE_V1}")));
+        return Err(refused(format!("{has}; this host answers {INTERFACE_V1}")));
     }
     let manifest = sections.manifest.ok_or_else(|| {
-        PluginError::refused(format!("has no custom section {SECTION}: add it with `fanfare plugin pack`"))
+        refused(format!("has no custom section {SECTION}: add it with `fanfare plugin pack`"))
     })?;
     Manifest::read(&manifest)
 }
@@ -135,18 +137,25 @@ pub(crate) fn admit(
     signature: Option<&[u8]>,
     policy: &SignaturePolicy,
     settings: &str,
-) -> Result<Admitted, PluginError> {
+) -> Result<Admitted, FormatError> {
     let manifest = inspect(bytes)?;
     policy.check(bytes, signature)?;
+    if let Some(schema) = &manifest.settings_schema {
+        let schema = Schema::compile(schema).map_err(refused)?;
+        let settings = serde_json::from_str(settings)
+            .map_err(|error| internal("settings that are not JSON", error))?;
+        let name = &manifest.name;
+        schema.check(&settings).map_err(|why| refused(format!("plugins.settings.{name}: {why}")))?;
+    }
     let component = host.component(bytes)?;
     let start = || {
         Instance::start(host, &component, manifest.limits, settings)
-            .map_err(|(kind, text)| PluginError::refused(format!("does not start ({}): {text}", kind.name())))
+            .map_err(|(kind, text)| refused(format!("does not start ({}): {text}", kind.name())))
     };
     let mut instance = start()?;
     let described = instance
         .describe(host)
-        .map_err(|(kind, text)| PluginError::refused(format!("describe failed ({}): {text}", kind.name())))?;
+        .map_err(|(kind, text)| refused(format!("describe failed ({}): {text}", kind.name())))?;
     let pairs = [
         ("name", &manifest.name, &described.name),
         ("version", &manifest.version, &described.version),
@@ -155,7 +164,7 @@ pub(crate) fn admit(
     for (what, manifest, described) in pairs {
         if manifest != described {
             let described = output::message(described);
-            return Err(PluginError::refused(format!(
+            return Err(refused(format!(
                 "its manifest says {what} {manifest:?}, describe says {described:?}"
             )));
         }
@@ -171,8 +180,8 @@ fn check_vector(
     instance: &mut Instance,
     manifest: &Manifest,
     vector: &Vector,
-) -> Result<(), PluginError> {
-    let failed = |why: String| PluginError::refused(format!("its vector {:?} {why}", vector.name));
+) -> Result<(), FormatError> {
+    let failed = |why: String| refused(format!("its vector {:?} {why}", vector.name));
     let event = vector.event.to_string();
     let _running = host.run();
     let given = instance

@@ -4,7 +4,7 @@
 //! by this process only (a temporary file, then a rename), and are keyed by the component's hash and by the engine's own
 //! compatibility hash, which covers wasmtime's version and every setting.
 
-use crate::error::PluginError;
+use crate::error::{FormatError, internal, refused};
 use crate::limits::{COMPONENT_BYTES_MAX, EPOCH, Limits, STACK_BYTES};
 use sha2::{Digest, Sha256};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -76,26 +76,26 @@ fn config(is_pooling: bool) -> Config {
 
 impl Host {
     /// With a cache of compiled code in `cache`, made 0700.
-    pub(crate) fn new(cache: Option<PathBuf>) -> Result<Arc<Self>, PluginError> {
+    pub(crate) fn new(cache: Option<PathBuf>) -> Result<Arc<Self>, FormatError> {
         // The pool reserves terabytes of address space; where that is limited, instances are made on demand.
         let engine = Engine::new(&config(true)).or_else(|error| {
             tracing::warn!(%error, "no address space for a pool of plugin instances: they are made on demand");
             Engine::new(&config(false))
         });
-        let engine = engine.map_err(|error| PluginError::internal("no engine", error))?;
+        let engine = engine.map_err(|error| internal("no engine", error))?;
         if let Some(folder) = &cache {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(folder)
-                .map_err(|error| PluginError::internal("cannot make the cache folder", error))?;
+                .map_err(|error| internal("cannot make the cache folder", error))?;
         }
         let ticker = Arc::new(Ticker::default());
         let (ticking, ticked) = (Arc::clone(&ticker), engine.clone());
         std::thread::Builder::new()
             .name("plugin-epochs".into())
             .spawn(move || ticking.tick(&ticked))
-            .map_err(|error| PluginError::internal("no thread", error))?;
+            .map_err(|error| internal("no thread", error))?;
         Ok(Arc::new(Host { engine, ticker, cache, compiling: Mutex::new(()) }))
     }
 
@@ -109,7 +109,7 @@ impl Host {
     }
 
     /// Compiles, or takes from the cache what was compiled before. Blocks for up to seconds.
-    pub(crate) fn component(&self, bytes: &[u8]) -> Result<Component, PluginError> {
+    pub(crate) fn component(&self, bytes: &[u8]) -> Result<Component, FormatError> {
         debug_assert!(bytes.len() <= COMPONENT_BYTES_MAX, "checked at admission");
         let _turn = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = self.cache.as_deref().map(|folder| self.cache_file(folder, bytes));
@@ -119,7 +119,7 @@ impl Host {
             return Ok(component);
         }
         let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|error| PluginError::refused(format!("cannot be compiled: {error:#}")))?;
+            .map_err(|error| refused(format!("cannot be compiled: {error:#}")))?;
         if let Some(file) = cached
             && let Err(error) = store(&file, &component)
         {

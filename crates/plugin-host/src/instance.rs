@@ -1,11 +1,13 @@
 //! One instance of a plugin, on the thread that renders with it.
 
 use crate::engine::Host;
-use crate::limits::{Limits, RENDERS_PER_INSTANCE, START_DEADLINE, epochs};
+use crate::limits::{
+    Limits, OUTPUT_OVERHEAD_BYTES, RENDERS_PER_INSTANCE, START_DEADLINE, TABLE_ELEMENTS_MAX, epochs,
+};
 use crate::v1::Plugin;
 use crate::v1::exports::fanfare::format::format as v1;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, Trap};
+use wasmtime::{ResourceLimiter, Store, Trap};
 
 /// Why a call gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,26 +43,95 @@ impl Fault {
 /// A fault with its text for the operator.
 pub(crate) type Faulted = (Fault, String);
 
+/// A guest asked for more than it may have.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{what} of {asked} exceeds {most}")]
+struct TooMuch {
+    what: &'static str,
+    asked: usize,
+    most: usize,
+}
+
+/// What one instance has of what is limited, all its memories and tables together.
+#[derive(Debug)]
+struct Guard {
+    memory_bytes: usize,
+    memory_bytes_limit: usize,
+    table_elements: usize,
+}
+
+/// The new total, or why not.
+fn grown(
+    what: &'static str,
+    total: usize,
+    current: usize,
+    desired: usize,
+    most: usize,
+) -> Result<usize, TooMuch> {
+    let asked = total.saturating_add(desired.saturating_sub(current));
+    if asked > most { Err(TooMuch { what, asked, most }) } else { Ok(asked) }
+}
+
+/// An error instead of a refusal: a guest that is told "no" aborts with a trap that does not say why.
+impl ResourceLimiter for Guard {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let most = self.memory_bytes_limit.min(maximum.unwrap_or(usize::MAX));
+        self.memory_bytes = grown("memory", self.memory_bytes, current, desired, most)?;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let most = TABLE_ELEMENTS_MAX;
+        self.table_elements = grown("table", self.table_elements, current, desired, most)?;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        100
+    }
+
+    fn tables(&self) -> usize {
+        40
+    }
+
+    fn memories(&self) -> usize {
+        20
+    }
+}
+
 /// See the module.
 pub(crate) struct Instance {
-    store: Store<StoreLimits>,
+    store: Store<Guard>,
     plugin: Plugin,
     renders: u32,
     limits: Limits,
 }
 
 fn fault(error: &wasmtime::Error) -> Faulted {
-    let text = format!("{error:#}");
+    if let Some(too_much) = error.downcast_ref::<TooMuch>() {
+        return (Fault::Memory, too_much.to_string());
+    }
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Fault::Deadline,
-        Some(_) => Fault::Trap,
-        // `trap_on_grow_failure` gives an error with this text and no code of its own.
-        None if text.contains("growing memory") => Fault::Memory,
-        None => Fault::Trap,
+        _ => Fault::Trap,
     };
-    // The text holds a backtrace of the guest; its first line says what happened.
-    let first = text.lines().next().unwrap_or_default();
-    (kind, crate::output::message(first))
+    // The text holds a backtrace of the guest; its last line says what happened.
+    let text = error.root_cause().to_string();
+    (kind, crate::output::message(text.lines().next().unwrap_or_default()))
 }
 
 impl Instance {
@@ -72,16 +143,10 @@ impl Instance {
         settings: &str,
     ) -> Result<Self, Faulted> {
         let _running = host.run();
-        let guard = StoreLimitsBuilder::new()
-            .memory_size(limits.memory_bytes)
-            .table_elements(100_000)
-            .instances(100)
-            .memories(20)
-            .tables(40)
-            .trap_on_grow_failure(true)
-            .build();
+        let guard = Guard { memory_bytes: 0, memory_bytes_limit: limits.memory_bytes, table_elements: 0 };
         let mut store = Store::new(&host.engine, guard);
-        store.limiter(|limits| limits);
+        store.limiter(|guard| guard);
+        store.set_hostcall_fuel(limits.output_bytes.saturating_add(OUTPUT_OVERHEAD_BYTES));
         store.set_epoch_deadline(epochs(START_DEADLINE));
         let start = |error: wasmtime::Error| {
             let (kind, text) = fault(&error);
@@ -105,7 +170,7 @@ impl Instance {
         described.map_err(|error| fault(&error))
     }
 
-    /// Renders one event. `Err`: the instance must not be called again.
+    /// Renders one event, while the host is running. `Err`: the instance must not be called again.
     pub(crate) fn render(&mut self, event: &[u8]) -> Result<Result<Vec<v1::Rendered>, v1::Failure>, Faulted> {
         self.renders += 1;
         // Counted from now on, each time: a deadline is not reset by itself.
@@ -114,8 +179,13 @@ impl Instance {
         rendered.map_err(|error| fault(&error))
     }
 
-    /// Whether it has served long enough.
+    /// Linear memory it has now, bytes; a memory never shrinks.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes
+    }
+
+    /// Whether it has served long enough, or grown so far that what it keeps is likely to be garbage.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.renders >= RENDERS_PER_INSTANCE
+        self.renders >= RENDERS_PER_INSTANCE || self.memory_bytes() > self.limits.memory_bytes / 2
     }
 }

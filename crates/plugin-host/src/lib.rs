@@ -2,33 +2,44 @@
 //!
 //! What it is: the `Formatter` port on wasmtime. A component is admitted (`admission`: size, signature, no imports,
 //! interface version, manifest, its own vectors), compiled off to the side (`engine`, with a cache of compiled code), and
-//! becomes a *generation* of its format (`formats`). Renders run on threads of their own (`pool`), each with one warm
-//! instance per generation (`instance`).
+//! becomes a *generation* of its format (`formats`; `changes` and `kept` for those that come by API). An event is rendered
+//! once for all who ask (`shared`), on threads of their own (`pool`) that take formats in turn (`queue`), each with one
+//! warm instance per generation (`instance`).
 //!
 //! What it is not: it knows no delivery, no webhook, no store and no network; a plugin has no import at all.
 //!
-//! Where to start: [`Formats::open`], then `pool.rs` for a render from end to end.
+//! Where to start: [`PluginFormats::open`], then `pool.rs` for a render from end to end.
 //!
 //! Invariants: compiled code is only ever loaded from a file that this process' user wrote; an instance that trapped is
 //! never called again; a render ends in its deadline, whatever the guest does; never another format in a plugin's place.
 
 mod admission;
+mod changes;
 mod engine;
 mod error;
 mod formats;
+mod generation;
 mod instance;
+mod kept;
 mod limits;
 mod manifest;
 mod output;
 mod pack;
 mod pool;
+mod queue;
+mod settings;
+mod shared;
 
 pub use admission::{Admitted, SignaturePolicy};
-pub use error::PluginError;
-pub use formats::{FormatStanding, Formats, FormatsOptions};
+pub use fanfare_core::ports::formats::FormatError;
+pub use formats::{FormatsOptions, PluginFormats};
 pub use limits::Limits;
 pub use manifest::{Expect, Manifest, Vector};
 pub use pack::pack;
+
+/// The components that go into the binary, for [`FormatsOptions::shipped`].
+pub const SHIPPED: &[&[u8]] = 
+    &[include_bytes!("../shipped/cloudevents.wasm"), include_bytes!("../shipped/whatsapp-cloud.wasm")];
 
 /// Bindings of the interface's first version (`plugins/wit/v1`).
 #[expect(clippy::indexing_slicing, reason = "generated from the WIT")]

@@ -15,6 +15,13 @@ pub(crate) const HEADER_VALUE_BYTES_MAX: usize = 1024;
 pub(crate) const MESSAGE_CHARS_MAX: usize = 512;
 /// Renders of one instance before it is made anew: some guests never give memory back.
 pub(crate) const RENDERS_PER_INSTANCE: u32 = 10_000;
+/// Table elements of one instance, all its tables together.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// What a guest may hand over in one call beside its bodies: types, headers, messages, the lists themselves. A list can
+/// name the same memory a thousand times, and each time is a copy on our side.
+pub(crate) const OUTPUT_OVERHEAD_BYTES: usize = 256 << 10;
+/// An instance that a thread has not used for so long is dropped: its memory is worth more than the warm start.
+pub(crate) const INSTANCE_IDLE: Duration = Duration::from_secs(30);
 /// Length of an epoch: how finely deadlines are kept.
 pub(crate) const EPOCH: Duration = Duration::from_millis(5);
 /// For making and configuring an instance.

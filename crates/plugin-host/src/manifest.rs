@@ -1,7 +1,7 @@
 //! What a plugin says of itself, in the custom section `fanfare:manifest` of its component: readable before anything of it
 //! runs.
 
-use crate::error::PluginError;
+use crate::error::{FormatError, refused};
 use crate::limits::Limits;
 use fanfare_core::webhook::FormatName;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Manifest {
     /// What the plugin asks for.
     #[serde(default)]
     pub limits: Limits,
-    /// JSON Schema of its settings, for people; `None`: it has none.
+    /// JSON Schema (the subset of `settings.rs`) that its settings are held against; `None`: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_schema: Option<serde_json::Value>,
     /// Its own test vectors, run at admission.
@@ -58,33 +58,33 @@ pub enum Expect {
 
 impl Manifest {
     /// Reads and checks one.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PluginError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, FormatError> {
         let manifest: Manifest = serde_json::from_slice(bytes)
-            .map_err(|error| PluginError::refused(format!("manifest (custom section {SECTION}): {error}")))?;
+            .map_err(|error| refused(format!("manifest (custom section {SECTION}): {error}")))?;
         manifest.check()?;
         Ok(manifest)
     }
 
     /// Checks every member.
-    pub(crate) fn check(&self) -> Result<(), PluginError> {
+    pub(crate) fn check(&self) -> Result<(), FormatError> {
         let name = FormatName::parse(&self.name).ok_or_else(|| {
-            PluginError::Name(format!(
+            FormatError::Name(format!(
                 "name {:?} is not an upper-case word of A-Z 0-9 _, at most 64",
                 self.name
             ))
         })?;
         if name.is_builtin() {
-            return Err(PluginError::Name(format!("name {} is a built-in format", self.name)));
+            return Err(FormatError::Name(format!("name {} is a built-in format", self.name)));
         }
         if self.version.is_empty() || self.version.len() > 64 {
-            return Err(PluginError::refused("version must have 1 to 64 characters"));
+            return Err(refused("version must have 1 to 64 characters"));
         }
         crate::output::check_content_type(&self.content_type)
-            .map_err(|why| PluginError::refused(format!("contentType {why}")))?;
-        self.limits.check().map_err(PluginError::Refused)?;
+            .map_err(|why| refused(format!("contentType {why}")))?;
+        self.limits.check().map_err(FormatError::Refused)?;
         if self.vectors.len() > VECTORS_MAX {
             let count = self.vectors.len();
-            return Err(PluginError::refused(format!("{count} vectors exceed {VECTORS_MAX}")));
+            return Err(refused(format!("{count} vectors exceed {VECTORS_MAX}")));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Makes a component of a core module, or puts a manifest into a component, so that authors need no other tool.
 
-use crate::error::PluginError;
+use crate::error::{FormatError, internal, refused};
 use crate::manifest::{Manifest, SECTION};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -12,10 +12,10 @@ const WIT: &str = include_str!("../../../plugins/wit/v1/format.wit");
 ///
 /// # Errors
 /// What is wrong with the module or the manifest.
-pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PluginError> {
+pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, FormatError> {
     manifest.check()?;
     let mut component = if is_component(module) { module.to_vec() } else { wrap(module)? };
-    let json = serde_json::to_vec(manifest).map_err(|error| PluginError::internal("manifest", error))?;
+    let json = serde_json::to_vec(manifest).map_err(|error| internal("manifest", error))?;
     append_section(&mut component, SECTION, &json);
     Ok(component)
 }
@@ -25,26 +25,26 @@ fn is_component(bytes: &[u8]) -> bool {
     bytes.get(6..8) == Some(&[1, 0])
 }
 
-fn wrap(module: &[u8]) -> Result<Vec<u8>, PluginError> {
+fn wrap(module: &[u8]) -> Result<Vec<u8>, FormatError> {
     let mut resolve = Resolve::default();
     let package = resolve
         .push_str("format.wit", WIT)
-        .map_err(|error| PluginError::internal("the interface cannot be read", error))?;
+        .map_err(|error| internal("the interface cannot be read", error))?;
     let world = resolve
         .select_world(&[package], Some("plugin"))
-        .map_err(|error| PluginError::internal("the interface has no world", error))?;
+        .map_err(|error| internal("the interface has no world", error))?;
     let mut module = module.to_vec();
     // A module made with generated bindings brings its own description of the world.
     let has_own = module.windows(b"component-type".len()).any(|window| window == b"component-type");
     if !has_own {
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .map_err(|error| PluginError::refused(format!("cannot describe the module: {error:#}")))?;
+            .map_err(|error| refused(format!("cannot describe the module: {error:#}")))?;
     }
     ComponentEncoder::default()
         .validate(true)
         .module(&module)
         .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| PluginError::refused(format!("not a plugin's core module: {error:#}")))
+        .map_err(|error| refused(format!("not a plugin's core module: {error:#}")))
 }
 
 /// A custom section at the end, where a component may have one.

@@ -1,11 +1,12 @@
 //! What is refused, and in which words.
 
-use crate::guest::{ECHO, Site, component, core, manifest};
-use fanfare_plugin_host::{Expect, Limits, Manifest, PluginError, Vector, pack};
+use crate::guest::{ECHO, Guest, Site, component};
+use fanfare_core::ports::formats::Formats as _;
+use fanfare_plugin_host::{Expect, FormatError, Limits, Manifest, Vector, pack};
 use serde_json::json;
 
 fn refused(site: &Site, bytes: &[u8]) -> String {
-    site.formats.put("ECHO", bytes, None).expect_err("refused").to_string()
+    site.put("ECHO", bytes).expect_err("refused").to_string()
 }
 
 #[test]
@@ -13,7 +14,7 @@ fn what_is_no_plugin_is_refused_with_what_to_do() {
     let site = Site::empty();
     assert!(refused(&site, b"nothing").starts_with("not a WebAssembly component"));
     assert_eq!(
-        refused(&site, &core(ECHO)),
+        refused(&site, &Guest::default().core()),
         "a core module, not a component: make one with `fanfare plugin pack`"
     );
     let importing =
@@ -33,9 +34,9 @@ fn what_is_no_plugin_is_refused_with_what_to_do() {
 fn the_manifest_must_fit() {
     let site = Site::empty();
     let named = |edit: &dyn Fn(&mut Manifest)| {
-        let mut manifest = manifest();
+        let mut manifest = Guest::default().manifest();
         edit(&mut manifest);
-        pack(&core(ECHO), &manifest)
+        pack(&Guest::default().core(), &manifest)
     };
     let refused_by_pack = |edit: &dyn Fn(&mut Manifest)| named(edit).expect_err("refused").to_string();
     assert_eq!(refused_by_pack(&|m| m.name = "Z_API".into()), "name Z_API is a built-in format");
@@ -45,8 +46,8 @@ fn the_manifest_must_fit() {
     assert_eq!(refused_by_pack(&|m| m.limits = memory), "limits.memoryBytes 1073741824 exceeds 67108864");
     let other = named(&|m| m.version = "2.0.0".into()).expect("packs");
     assert_eq!(refused(&site, &other), r#"its manifest says version "2.0.0", describe says "1.0.0""#);
-    let misnamed = site.formats.put("OTHER", &component(ECHO), None).expect_err("refused");
-    assert_eq!(misnamed, PluginError::Name("the plugin's own name is ECHO, not OTHER".into()));
+    let misnamed = site.put("OTHER", &component(ECHO)).expect_err("refused");
+    assert_eq!(misnamed, FormatError::Name("the plugin's own name is ECHO, not OTHER".into()));
 }
 
 #[test]
@@ -54,12 +55,12 @@ fn its_own_vectors_must_hold() {
     let site = Site::empty();
     let with = |expect: Expect| {
         let vector = Vector { name: "v".into(), event: json!({"a": 1}), expect };
-        pack(&core(ECHO), &Manifest { vectors: vec![vector], ..manifest() }).expect("packs")
+        pack(&Guest::default().core(), &Manifest { vectors: vec![vector], ..Guest::default().manifest() }).expect("packs")
     };
     assert_eq!(
         refused(&site, &with(Expect::Bodies(vec![json!({"a": 2})]))),
         r#"its vector "v" gave something else than it says"#
     );
     assert!(refused(&site, &with(Expect::Invalid)).contains("something else"));
-    site.formats.put("ECHO", &with(Expect::Bodies(vec![json!({"a": 1})])), None).expect("admitted");
+    site.put("ECHO", &with(Expect::Bodies(vec![json!({"a": 1})]))).expect("admitted");
 }

@@ -1,26 +1,71 @@
 //! Guests as text: core modules of the interface's canonical ABI, packed by the crate itself.
 
 use bytes::Bytes;
+use fanfare_core::delivery::{Body, Rendered};
 use fanfare_core::event::{Event, EventKind};
-use fanfare_core::{ChannelId, EventId, Seq};
-use fanfare_plugin_host::{Formats, FormatsOptions, Limits, Manifest, SignaturePolicy, pack};
+use fanfare_core::ports::formats::{FormatError, FormatStanding, Formats as _};
+use fanfare_core::ports::{Clock, Formatter as _};
+use fanfare_core::webhook::FormatName;
+use fanfare_core::{ChannelId, EventId, Now, Seq};
+use fanfare_plugin_host::{FormatsOptions, Limits, Manifest, PluginFormats, SignaturePolicy, pack};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Gives one body: the event itself.
 pub(crate) const ECHO: &str = "
     (call $one (local.get $at) (local.get $size))";
+/// Never ends.
+pub(crate) const SPIN: &str = "(loop $on (br $on)) (unreachable)";
+/// Traps at once.
+pub(crate) const TRAP: &str = "(unreachable)";
 
-/// A core module whose `render` is this; `$at` and `$size` are the event's.
-pub(crate) fn core(render: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-  (memory (export "memory") 2)
+/// A guest under way: what is not said is as in one that behaves.
+pub(crate) struct Guest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    /// Body of `render`; `$at` and `$size` are the event's.
+    pub(crate) render: &'a str,
+    /// Body of `configure`.
+    pub(crate) configure: &'a str,
+    /// Further fields of the module.
+    pub(crate) fields: &'a str,
+    pub(crate) memory_pages: u32,
+    pub(crate) edit: fn(&mut Manifest),
+}
+
+impl Default for Guest<'_> {
+    fn default() -> Self {
+        Guest {
+            name: "ECHO",
+            version: "1.0.0",
+            render: ECHO,
+            configure: "(i32.store8 (i32.const 160) (i32.const 0)) (i32.const 160)",
+            fields: "",
+            memory_pages: 2,
+            edit: |_| {},
+        }
+    }
+}
+
+impl Guest<'_> {
+    pub(crate) fn core(&self) -> Vec<u8> {
+        let Guest { name, version, render, configure, fields, memory_pages, .. } = self;
+        let size = |text: &str| format!(r"\{:02x}\00\00\00", text.len());
+        let (name_size, version_size) = (size(name), size(version));
+        let text = format!(
+            r#"(module
+  (memory (export "memory") {memory_pages})
   (global $free (mut i32) (i32.const 4096))
   (global $calls (mut i32) (i32.const 0))
-  (data (i32.const 16) "ECHO1.0.0application/json")
+  (data (i32.const 1024) "{name}")
+  (data (i32.const 1100) "{version}")
+  (data (i32.const 1150) "application/json")
   (data (i32.const 64) "no_form")
   ;; name, version, content type
-  (data (i32.const 128) "\10\00\00\00\04\00\00\00\14\00\00\00\05\00\00\00\19\00\00\00\10\00\00\00")
+  (data (i32.const 128) "\00\04\00\00{name_size}\4c\04\00\00{version_size}\7e\04\00\00\10\00\00\00")
+  {fields}
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
     (global.set $free (i32.add (local.get $at) (local.get 3)))
@@ -29,8 +74,8 @@ pub(crate) fn core(render: &str) -> Vec<u8> {
       (drop (memory.grow (i32.add (i32.div_u (local.get 3) (i32.const 65536)) (i32.const 1)))))
     (local.get $at))
   (func (export "fanfare:format/format@1.0.0#describe") (result i32) (i32.const 128))
-  (func (export "fanfare:format/format@1.0.0#configure") (param i32 i32) (result i32)
-    (i32.store8 (i32.const 160) (i32.const 0)) (i32.const 160))
+  (func (export "fanfare:format/format@1.0.0#configure") (param $at i32) (param $size i32) (result i32)
+    {configure})
   ;; one body without anything beside it
   (func $one (param $at i32) (param $size i32) (result i32)
     (i32.store (i32.const 256) (local.get $at)) (i32.store (i32.const 260) (local.get $size))
@@ -42,34 +87,61 @@ pub(crate) fn core(render: &str) -> Vec<u8> {
   (func $fail (param $kind i32) (param $at i32) (param $size i32) (result i32)
     (i32.store8 (i32.const 192) (i32.const 1)) (i32.store8 (i32.const 196) (local.get $kind))
     (i32.store (i32.const 200) (local.get $at)) (i32.store (i32.const 204) (local.get $size)) (i32.const 192))
+  (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))
   (func (export "fanfare:format/format@1.0.0#render") (param $at i32) (param $size i32) (result i32)
     (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
     {render})
   (func (export "cabi_post_fanfare:format/format@1.0.0#render") (param i32)
     (global.set $free (i32.const 4096)))
 )"#
-    );
-    wat::parse_str(text).expect("the guest is well formed")
-}
+        );
+        wat::parse_str(text).expect("the guest is well formed")
+    }
 
-pub(crate) fn manifest() -> Manifest {
-    Manifest {
-        name: "ECHO".into(),
-        version: "1.0.0".into(),
-        content_type: "application/json".into(),
-        limits: Limits::default(),
-        settings_schema: None,
-        vectors: Vec::new(),
+    pub(crate) fn manifest(&self) -> Manifest {
+        let mut manifest = Manifest {
+            name: self.name.into(),
+            version: self.version.into(),
+            content_type: "application/json".into(),
+            limits: Limits::default(),
+            settings_schema: None,
+            vectors: Vec::new(),
+        };
+        (self.edit)(&mut manifest);
+        manifest
+    }
+
+    pub(crate) fn component(&self) -> Vec<u8> {
+        pack(&self.core(), &self.manifest()).expect("packs")
     }
 }
 
+/// The usual guest with this `render`.
 pub(crate) fn component(render: &str) -> Vec<u8> {
-    pack(&core(render), &manifest()).expect("packs")
+    Guest { render, ..Guest::default() }.component()
 }
 
+/// The usual guest under this name or of this version.
+pub(crate) fn named(name: &str, render: &str) -> Vec<u8> {
+    Guest { name, render, ..Guest::default() }.component()
+}
+
+pub(crate) fn versioned(version: &str) -> Vec<u8> {
+    let (text, size) = (format!("{version:>8}"), 8);
+    // Answers with its version, so that one can tell.
+    let fields = format!(r#"(data (i32.const 1500) "{text}")"#);
+    let render = format!("(call $one (i32.const 1500) (i32.const {size}))");
+    Guest { version, render: &render, fields: &fields, ..Guest::default() }.component()
+}
+
+/// An event that is of no store.
 pub(crate) fn event(envelope: &str) -> Arc<Event> {
+    numbered(0, envelope)
+}
+
+pub(crate) fn numbered(seq: u64, envelope: &str) -> Arc<Event> {
     Arc::new(Event {
-        seq: Seq(1),
+        seq: Seq(seq),
         id: EventId::parse("E").expect("id"),
         kind: EventKind::Block,
         channel: ChannelId::parse("c").expect("id"),
@@ -82,9 +154,20 @@ pub(crate) fn event(envelope: &str) -> Arc<Event> {
     })
 }
 
-/// A host with one format, of this `render`.
+/// Moves on by 3 µs each time it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Now {
+        let mono_ns = self.0.fetch_add(3_000, Ordering::Relaxed);
+        Now { mono_ns, unix_ms: 1_700_000_000_000 }
+    }
+}
+
+/// A host with one format or more, in a folder of its own.
 pub(crate) struct Site {
-    pub(crate) formats: Arc<Formats>,
+    pub(crate) formats: PluginFormats,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -95,18 +178,84 @@ pub(crate) fn options(folder: &std::path::Path) -> FormatsOptions {
         cache: Some(folder.join("cache")),
         threads: 1,
         signatures: SignaturePolicy::default(),
+        shipped: Vec::new(),
+        settings: BTreeMap::new(),
+        fresh: BTreeSet::new(),
+        clock: Arc::new(Ticking::default()),
     }
+}
+
+pub(crate) fn name(text: &str) -> FormatName {
+    FormatName::parse(text).expect("a name")
+}
+
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(future)
 }
 
 impl Site {
     pub(crate) fn empty() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        Site { formats: Formats::open(options(folder.path())).expect("opens"), folder }
+        Self::open(|_| {})
+    }
+
+    pub(crate) fn open(edit: impl FnOnce(&mut FormatsOptions)) -> Self {
+        Self::open_in(tempfile::tempdir().expect("a folder"), edit)
+    }
+
+    pub(crate) fn open_in(folder: tempfile::TempDir, edit: impl FnOnce(&mut FormatsOptions)) -> Self {
+        let mut options = options(folder.path());
+        edit(&mut options);
+        Site { formats: PluginFormats::open(options).expect("opens"), folder }
+    }
+
+    /// Ends and starts again.
+    pub(crate) fn again(self, edit: impl FnOnce(&mut FormatsOptions)) -> Self {
+        let Site { formats, folder } = self;
+        drop(formats);
+        Self::open_in(folder, edit)
     }
 
     pub(crate) fn with(render: &str) -> Self {
         let site = Self::empty();
-        site.formats.put("ECHO", &component(render), None).expect("admitted");
+        site.put("ECHO", &component(render)).expect("admitted");
         site
+    }
+
+    pub(crate) fn put(&self, under: &str, bytes: &[u8]) -> Result<FormatStanding, FormatError> {
+        wait(self.formats.put(name(under), Bytes::copy_from_slice(bytes), None))
+    }
+
+    pub(crate) fn standing(&self, under: &str) -> FormatStanding {
+        let all = self.formats.list();
+        all.into_iter().find(|standing| standing.name == name(under)).expect("it is there")
+    }
+
+    pub(crate) fn render(&self, envelope: &str) -> Rendered {
+        wait(self.formats.render(&name("ECHO"), event(envelope)))
+    }
+
+    /// The one body's text.
+    pub(crate) fn text(&self) -> String {
+        let bodies = bodies(self.render("{}"));
+        String::from_utf8(bodies[0].bytes.to_vec()).expect("text").trim().to_owned()
+    }
+
+    pub(crate) fn faults(&self, kind: &str) -> u64 {
+        let meters = self.standing("ECHO").meters;
+        meters.faults.iter().find(|(name, _)| *name == kind).expect("a kind of fault").1
+    }
+}
+
+pub(crate) fn bodies(rendered: Rendered) -> Vec<Body> {
+    match rendered {
+        Rendered::Bodies(bodies) => bodies,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn fault(rendered: Rendered) -> String {
+    match rendered {
+        Rendered::Fault { message } => message,
+        other => panic!("{other:?}"),
     }
 }
