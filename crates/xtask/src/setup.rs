@@ -1,12 +1,13 @@
-//! What tests need beside the toolchain: the `openssl` program, and Python with the library that receivers use to
-//! verify Standard Webhooks and the tool that holds an API against its OpenAPI document. None of them is ours.
+//! What tests need beside the toolchain: the `openssl` program, and Python with the libraries that receivers use to
+//! verify Standard Webhooks and to read CloudEvents, and the tool that holds an API against its OpenAPI document (which
+//! brings a validator of JSON Schema). None of them is ours.
 
 use crate::steps::run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// From PyPI, pinned: a new one is a change of its own.
-const PACKAGES: [&str; 2] = ["standardwebhooks==1.1.0", "schemathesis==4.32.5"];
+const PACKAGES: [&str; 3] = ["standardwebhooks==1.1.0", "cloudevents==2.2.0", "schemathesis==4.32.5"];
 
 /// Makes everything ready; does nothing that was done before.
 pub(crate) fn run_all(top: &Path) -> Result<(), String> {
@@ -56,7 +57,7 @@ fn python(top: &Path) -> Result<(), String> {
     if has_packages(&python) {
         Ok(())
     } else {
-        Err(format!("{} are not usable after their install", PACKAGES.join(" and ")))
+        Err(format!("{} are not usable after their install", PACKAGES.join(", ")))
     }
 }
 

@@ -181,7 +181,6 @@ macro_rules! export {
     };
 }
 
-/// Whether a manifest can be read, checked where it is compiled natively.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fanfare-egress",
             "fanfare-plugin-host",
             "fanfare-admin",
+            // `fanfare bench`: no part of the engine, started as processes of its own.
+            "fanfare-loadtest",
         ],
     ),
 ];
@@ -41,7 +43,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["fanfare-plugin-host"]),
     ("async-nats", &["fanfare-cluster"]),
     ("clap", &["fanfare"]),
-    ("toml", &["fanfare"]),
+    ("toml", &["fanfare", "fanfare-loadtest"]),
     ("mimalloc", &["fanfare"]),
 ];
 
