@@ -20,6 +20,8 @@ pub(crate) enum Media {
     Json,
     /// `application/x-ndjson`.
     Ndjson,
+    /// `application/wasm`.
+    Wasm,
 }
 
 /// The media type of a body, its parameters ignored.
@@ -35,16 +37,16 @@ pub(crate) fn media(headers: &HeaderMap, taken: &[Media]) -> Result<Media, ApiEr
             )));
         }
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Media::Json) };
-    let text = String::from_utf8_lossy(value.as_bytes());
+    let given = headers.get(CONTENT_TYPE);
+    let text = given.map_or(JSON.into(), |value| String::from_utf8_lossy(value.as_bytes()));
     let essence = text.split(';').next().unwrap_or_default().trim();
     taken.iter().copied().find(|media| media.name().eq_ignore_ascii_case(essence)).ok_or_else(|| {
         let names: Vec<_> = taken.iter().map(|media| media.name()).collect();
-        ApiError::unsupported(format!(
-            "content type `{}` is not taken; send {}",
-            quoted(essence),
-            names.join(" or ")
-        ))
+        let names = names.join(" or ");
+        ApiError::unsupported(match given {
+            Some(_) => format!("content type `{}` is not taken; send {names}", quoted(essence)),
+            None => format!("the content type must be said; send {names}"),
+        })
     })
 }
 
@@ -53,6 +55,7 @@ impl Media {
         match self {
             Media::Json => JSON,
             Media::Ndjson => "application/x-ndjson",
+            Media::Wasm => "application/wasm",
         }
     }
 }
@@ -93,6 +96,31 @@ impl IngestBody {
     }
 }
 
+/// Reads a plugin. While anything holds its bytes, it counts among those held at once.
+pub(crate) async fn component(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let limits = &shared.admin.limits;
+    let mut reader = Reader::new(limits.component_bytes_max, limits.body_idle_timeout);
+    // A length that cannot be taken is told first: no waiting changes it.
+    reader.refuse_declared(declared_length(headers))?;
+    let permit = shared.component_budget.clone().try_acquire_owned().map_err(|_| {
+        let most = limits.components_max;
+        ApiError::unavailable(format!("{most} plugins are being taken right now; try again"), 1)
+    })?;
+    let bytes = reader.read(headers, body).await?;
+    Ok(Bytes::from_owner(HeldComponent { bytes, _permit: permit }))
+}
+
+struct HeldComponent {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldComponent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Room made for a body before its bytes arrive, whatever length it declares: a declaration costs its maker nothing.
 const FIRST_ROOM_BYTES: usize = 256 * 1024;
 
@@ -108,17 +136,24 @@ impl Reader {
         Reader { bytes_max, idle_timeout, budget: None, held: None }
     }
 
+    fn refuse_declared(&self, length: Option<u64>) -> Result<(), ApiError> {
+        match length {
+            Some(length) if length > self.bytes_max as u64 => {
+                Err(ApiError::too_large(length, true, self.bytes_max))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// One copy of the bytes, none when they come in one piece.
     async fn read(&mut self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, ApiError> {
         let declared = declared_length(headers);
-        if let Some(length) = declared {
-            if length > self.bytes_max as u64 {
-                return Err(ApiError::too_large(length, true, self.bytes_max));
-            }
-            // Refused before the producer has sent it all for nothing.
-            if self.budget.as_ref().is_some_and(|budget| length > budget.available_permits() as u64) {
-                return Err(over_budget());
-            }
+        self.refuse_declared(declared)?;
+        // Refused before the producer has sent it all for nothing.
+        if let (Some(length), Some(budget)) = (declared, &self.budget)
+            && length > budget.available_permits() as u64
+        {
+            return Err(over_budget());
         }
         let mut first = Bytes::new();
         let mut whole = BytesMut::new();

@@ -113,10 +113,8 @@ async fn push(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let form = match media(&parts.headers, &[Media::Json, Media::Ndjson])? {
-        Media::Json => RequestForm::Json,
-        Media::Ndjson => RequestForm::Ndjson,
-    };
+    let is_lines = media(&parts.headers, &[Media::Json, Media::Ndjson])? == Media::Ndjson;
+    let form = if is_lines { RequestForm::Ndjson } else { RequestForm::Json };
     let bytes_max = shared.admin.limits.ingest_body_bytes_max;
     let body = IngestBody::read(&shared, &parts.headers, body, bytes_max).await?;
     let is_single = form == RequestForm::Json && is_object(&body.bytes);

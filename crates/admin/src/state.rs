@@ -23,6 +23,10 @@ pub struct AdminLimits {
     /// Bytes of ingest bodies held at once over all calls, until their events are stored; over it calls are answered
     /// 503.
     pub ingest_bytes_max: usize,
+    /// Largest plugin, bytes.
+    pub component_bytes_max: usize,
+    /// Plugins held at once over all calls, until each is admitted or refused; over it calls are answered 503.
+    pub components_max: usize,
     /// Events a second for each key of an account, a second's worth at once; over it calls are answered 429. `None`:
     /// no limit.
     pub ingest_per_second: Option<NonZeroU32>,
@@ -44,6 +48,8 @@ impl Default for AdminLimits {
             management_body_bytes_max: 1024 * 1024,
             ingest_body_bytes_max: REQUEST_BYTES_MAX,
             ingest_bytes_max: 256 * 1024 * 1024,
+            component_bytes_max: 32 * 1024 * 1024,
+            components_max: 2,
             ingest_per_second: None,
             connections_max: 10_000,
             header_bytes_max: 64 * 1024,
@@ -91,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) admin: AdminState,
     /// One permit per byte of `ingest_bytes_max`.
     pub(crate) ingest_budget: Arc<Semaphore>,
+    /// One permit per plugin of `components_max`.
+    pub(crate) component_budget: Arc<Semaphore>,
     /// How far each producer has used its rate.
     pub(crate) rates: Rates,
     /// The OpenAPI document, as it is sent.
@@ -104,7 +112,14 @@ impl Inner {
     pub(crate) fn share(admin: AdminState, document: Bytes) -> Shared {
         let budget = admin.limits.ingest_bytes_max.min(Semaphore::MAX_PERMITS);
         let rates = Rates::new(admin.limits.ingest_per_second);
-        Arc::new(Inner { admin, ingest_budget: Arc::new(Semaphore::new(budget)), rates, document })
+        let components = admin.limits.components_max.min(Semaphore::MAX_PERMITS);
+        Arc::new(Inner {
+            admin,
+            ingest_budget: Arc::new(Semaphore::new(budget)),
+            component_budget: Arc::new(Semaphore::new(components)),
+            rates,
+            document,
+        })
     }
 
     pub(crate) fn engine(&self) -> &Engine {

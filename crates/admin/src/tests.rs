@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod document;
+mod formats;
 mod harness;
 mod ingest;
 mod operator;

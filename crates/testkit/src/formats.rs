@@ -140,6 +140,8 @@ impl Formats for SharedFormats {
             }
             Some((_, version)) => {
                 return self.0.change(name, move |slot| {
+                    // Held until then, as by whoever compiles it.
+                    drop(component);
                     slot.former = slot.version().cloned();
                     slot.api = Some(version);
                     Ok(())

@@ -68,6 +68,8 @@ fn media_types_are_told_apart() {
         error.parts(),
         (415, "content type `application/x-ndjson` is not taken; send application/json")
     );
+    let error = media(&HeaderMap::new(), &[Media::Wasm]).unwrap_err();
+    assert_eq!(error.parts(), (415, "the content type must be said; send application/wasm"));
 }
 
 #[test]

@@ -213,6 +213,7 @@ fn path_parameter(name: &str) -> Parameter {
         "deliveryId" => {
             ("A delivery of the webhook: the `webhook-id` of its requests.", schema::delivery_id().into())
         }
+        "name" => ("A plugin format.", schema::format_name().into()),
         "type" => ("The event's kind.", schema::name::<EventKind>().into()),
         _ => unreachable!("the path parameter {name} has no description"),
     };

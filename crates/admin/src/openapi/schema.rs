@@ -163,3 +163,8 @@ pub(crate) fn format_name() -> Object {
 pub(crate) fn any_object() -> Object {
     object().build()
 }
+
+/// Bytes of a content type that says itself what they are.
+pub(crate) fn binary() -> Object {
+    text().build()
+}

@@ -4,11 +4,12 @@ use crate::state::{AdminLimits, AdminState};
 use axum::body::Body;
 use bytes::Bytes;
 use fanfare_core::policy::gate::GatePolicy;
-use fanfare_core::ports::{NoFormats, Store};
+use fanfare_core::ports::Store;
 use fanfare_core::webhook::{Account, DeliveryPolicy, Scopes};
 use fanfare_core::{AccountId, ChannelId, Secret};
 use fanfare_engine::{Engine, EngineOptions, Successes};
 use fanfare_testkit::clock::TestClock;
+use fanfare_testkit::formats::{MemoryFormats, SharedFormats};
 use fanfare_testkit::store::MemoryStore;
 use fanfare_testkit::transport::{Answer as Sent, ScriptedTransport, SharedTransport};
 use http::{HeaderMap, Request, StatusCode};
@@ -30,6 +31,7 @@ pub(super) struct Api {
     pub(super) store: Arc<MemoryStore>,
     pub(super) clock: Arc<TestClock>,
     pub(super) transport: Arc<ScriptedTransport>,
+    pub(super) formats: Arc<MemoryFormats>,
     /// A key of `acme` with `manage` and `ingest`.
     pub(super) key: String,
     service: TowerToHyperService<axum::Router>,
@@ -65,6 +67,8 @@ impl Answer {
 pub(super) struct Setup {
     pub(super) makes_channels: bool,
     pub(super) limits: AdminLimits,
+    /// Plugins in the binary, as `NAME VERSION` each.
+    pub(super) shipped: &'static [&'static str],
 }
 
 /// Runs `test` with an engine that holds the ENTERPRISE account `acme` with the channel `c1`, and the account `free`
@@ -84,14 +88,16 @@ impl Api {
         let store = MemoryStore::new();
         let clock = TestClock::start();
         let transport = ScriptedTransport::new(|_| Sent::OK);
+        let formats = MemoryFormats::new(setup.shipped);
+        let shared = SharedFormats(formats.clone());
         let engine = Engine::start_here(EngineOptions {
             clock: clock.clone(),
             store: store.clone() as Arc<dyn Store>,
             history: store.clone(),
             samples: include_str!("../../../fanfare/samples/events.ndjson"),
             transport: Arc::new(SharedTransport(transport.clone())),
-            formatter: Arc::new(NoFormats),
-            formats: Arc::new(NoFormats),
+            formatter: Arc::new(shared.clone()),
+            formats: Arc::new(shared),
             workers: 1,
             seed: [7; 32],
             bootstrap_key: Some(Secret::new(ROOT)),
@@ -113,7 +119,7 @@ impl Api {
         let state =
             AdminState { limits: setup.limits, ..AdminState::new(engine, Arc::new(|_: &str| Ok(()))) };
         let service = TowerToHyperService::new(crate::router(state.clone()));
-        let mut api = Api { state, store, clock, transport, key: String::new(), service };
+        let mut api = Api { state, store, clock, transport, formats, key: String::new(), service };
         api.key = api.new_key("acme", Scopes { operate: false, ..Scopes::ALL }).await;
         api
     }

@@ -1,4 +1,4 @@
-//! Accounts, keys, channels, formats.
+//! Accounts, keys, channels.
 
 use super::harness::{ROOT, Setup, WEBHOOKS, with_api};
 use serde_json::json;
@@ -99,21 +99,6 @@ async fn channels_change_hands_and_keep_their_phone() {
         api.call_as(ROOT, "PUT", "/v1/channels/a%20b", r#"{"accountId":"acme"}"#)
             .await
             .is_error(400, "channelId must be 1 to 64 characters of A-Z a-z 0-9 _ -");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn formats_are_listed_with_where_they_come_from() {
-    with_api(Setup::default(), async |api| {
-        let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(
-            api.call_as(ROOT, "GET", "/v1/formats", "").await.json(),
-            json!([
-                { "name": "DEFAULT", "source": "builtin", "version": version, "generation": 1 },
-                { "name": "Z_API", "source": "builtin", "version": version, "generation": 1 },
-            ])
-        );
     })
     .await;
 }

@@ -21,6 +21,7 @@ impl Route {
             ("{deliveryId}", "E1-0190F3A27C5B7E118D2A4C6B9E01F3D5"),
             ("{keyId}", "nobodys"),
             ("{type}", "BLOCK"),
+            ("{name}", "NOT_THERE"),
         ];
         values.iter().fold(self.path.to_owned(), |path, (name, value)| path.replace(name, value))
     }
@@ -75,6 +76,11 @@ pub(super) const ROUTES: &[Route] = &[
     route("PUT", "/v1/channels/{channelId}", OPERATE, r#"{"accountId":"acme"}"#, 200),
     route("GET", "/v1/channels/{channelId}", OPERATE, "", 200),
     route("GET", "/v1/formats", OPERATE, "", 200),
+    // Of another content type than the one it takes.
+    route("PUT", "/v1/formats/{name}", OPERATE, "{}", 415),
+    route("DELETE", "/v1/formats/{name}", OPERATE, "", 404),
+    route("POST", "/v1/formats/{name}/rollback", OPERATE, "", 404),
+    route("POST", "/v1/formats/{name}/lift", OPERATE, "", 404),
     route("GET", "/healthz", None, "", 200),
     route("GET", "/readyz", None, "", 200),
     route("GET", "/metrics", None, "", 200),
