@@ -25,6 +25,10 @@ request-timeout = 60.0
 suppress-health-check = ["all"]
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "503"]
+# Bytes that are no plugin of the path's name are 400, and no schema can say which are.
+[[operations]]
+include-operation-id = "putFormat"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "409", "503"]
 "#;
 
 /// Every check the tool has: no 5xx but those described, no status, shape, header or content type that is not described,

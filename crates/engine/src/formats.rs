@@ -8,7 +8,7 @@ use crate::EngineError;
 use crate::handle::{Engine, Inner};
 use bytes::Bytes;
 use fanfare_core::WebhookNo;
-use fanfare_core::ports::formats::FormatStanding;
+use fanfare_core::ports::formats::{FormatSource, FormatStanding};
 use fanfare_core::webhook::{FormatName, Webhook};
 use parking_lot::Mutex;
 use std::future::Future;
@@ -99,10 +99,10 @@ impl Inner {
 
     async fn delete_format(self: &Arc<Self>, name: FormatName) -> Result<(), EngineError> {
         let formats = &self.options.formats;
-        if !formats.list().iter().any(|standing| standing.name == name) {
-            return Err(EngineError::UnknownFormat);
-        }
-        if formats.remains_without_api(&name) {
+        let list = formats.list();
+        let standing = list.iter().find(|standing| standing.name == name).ok_or(EngineError::UnknownFormat)?;
+        // What was not put by API is not removed by it either: the answer says what to do.
+        if standing.source != FormatSource::Api || formats.remains_without_api(&name) {
             return Ok(formats.delete(name).await?);
         }
         let _leaving = self.format_changes.begin_leaving(&name).await;
