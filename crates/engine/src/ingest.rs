@@ -22,8 +22,6 @@ struct Routed {
     event: Event,
     /// Who is owed, in the order of the stored list, and whether a place in memory was reserved.
     owed: Vec<(Arc<WebhookShared>, bool)>,
-    /// The envelope is no slice of the request any more.
-    is_copied: bool,
 }
 
 /// A routed batch.
@@ -153,7 +151,7 @@ fn route(
 fn route_one(
     inner: &Inner,
     channel: &Arc<ChannelEntry>,
-    mut parsed: ParsedEvent,
+    parsed: ParsedEvent,
     now_ms: u64,
     has_room: bool,
 ) -> (IngestEvent, Routed) {
@@ -169,8 +167,7 @@ fn route_one(
         (phone.clone(), is_news)
     };
     let is_deduplicated = parsed.id.is_some();
-    let id = parsed.id.clone().unwrap_or_else(|| EventId::generate(now_ms, inner.registry.random_u128()));
-    let is_copied = parsed.put_id(&id);
+    let id = parsed.id.unwrap_or_else(|| EventId::generate(now_ms, inner.registry.random_u128()));
     let event = Event {
         seq: Seq(0),
         id,
@@ -201,7 +198,7 @@ fn route_one(
         owed: owed.iter().map(|(webhook, is_direct)| (webhook.no, *is_direct)).collect(),
         new_phone: new_phone.filter(|_| channel_phone.1),
     };
-    (stored, Routed { event, owed, is_copied })
+    (stored, Routed { event, owed })
 }
 
 async fn store_and_hand_over(inner: &Arc<Inner>, batch: Batch) -> Result<(usize, usize), EngineError> {
@@ -242,9 +239,7 @@ fn mails(inner: &Inner, routed: Vec<Routed>, receipt: &IngestReceipt) -> Vec<Wor
         routed.event.seq = seq;
         let mut live: Option<Arc<LiveEvent>> = None;
         // A copy of its own: the slice that arrived would keep the whole request in memory while one event waits.
-        if !routed.is_copied {
-            routed.event.envelope = Bytes::copy_from_slice(&routed.event.envelope);
-        }
+        routed.event.envelope = Bytes::copy_from_slice(&routed.event.envelope);
         let event = Arc::new(routed.event);
         for (index, (webhook, is_direct)) in (0_u32..).zip(routed.owed) {
             let Some(mail) = mails.get_mut(inner.worker_of(webhook.no)) else { continue };

@@ -36,36 +36,12 @@ pub struct ParsedEvent {
     pub envelope: Bytes,
     /// Where the payload object stands in `envelope`.
     pub payload: Range<usize>,
-    /// Where `null` stands that was given for an id.
-    null_id: Option<Range<usize>>,
 }
 
 impl ParsedEvent {
-    /// Gives an event that has no id this one, also in its envelope, where a plugin looks for it. Copies the envelope.
-    /// `false`: it has one.
-    pub fn put_id(&mut self, id: &EventId) -> bool {
-        if self.id.is_some() {
-            return false;
-        }
-        let (at, text) = match self.null_id.take() {
-            Some(null) => (null, format!("\"{id}\"")),
-            None => (1..1, format!("\"id\":\"{id}\",")),
-        };
-        if self.payload.start >= at.end {
-            let grown = text.len() - at.len();
-            self.payload = self.payload.start + grown..self.payload.end + grown;
-        }
-        let (before, after) = (self.envelope.get(..at.start), self.envelope.get(at.end..));
-        self.envelope =
-            [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into();
-        self.id = Some(id.clone());
-        true
-    }
-
     /// The event it becomes when accepted; `seq` is the store's to set.
     #[must_use]
-    pub fn into_event(mut self, id: EventId, channel_phone: Option<Box<str>>, accepted_at_ms: u64) -> Event {
-        self.put_id(&id);
+    pub fn into_event(self, id: EventId, channel_phone: Option<Box<str>>, accepted_at_ms: u64) -> Event {
         Event {
             seq: Seq(0),
             id,
@@ -250,8 +226,7 @@ pub fn parse_event(envelope: Bytes) -> Result<ParsedEvent, EventError> {
         return Err(malformed("payload", "must be a JSON object"));
     }
     let payload = span_of(payload, text);
-    let null_id = members.null_id.map(|null| span_of(null, text));
-    Ok(ParsedEvent { id, kind, channel, key, occurred_at_ms, envelope, payload, null_id })
+    Ok(ParsedEvent { id, kind, channel, key, occurred_at_ms, envelope, payload })
 }
 
 /// Wraps the bare hub body of one event in an envelope; its bytes are copied once and stay as they are.
@@ -290,16 +265,7 @@ pub fn bare_event(
     let envelope = envelope.freeze();
     // The envelope adds bytes and a level.
     checked_text(&envelope)?;
-    Ok(ParsedEvent {
-        id,
-        kind,
-        channel,
-        key: None,
-        occurred_at_ms: None,
-        envelope,
-        payload: span,
-        null_id: None,
-    })
+    Ok(ParsedEvent { id, kind, channel, key: None, occurred_at_ms: None, envelope, payload: span })
 }
 
 /// `bytes` without whitespace (JSON's own four) around it; shares the allocation.
@@ -363,7 +329,6 @@ fn exact_depth(bytes: &[u8]) -> usize {
 #[derive(Default)]
 struct Members<'a> {
     id: Option<&'a str>,
-    null_id: Option<&'a str>,
     kind: Option<&'a str>,
     channel: Option<&'a str>,
     payload: Option<&'a str>,
@@ -427,9 +392,6 @@ impl<'de> Visitor<'de> for MembersVisitor<'_> {
             }
             let value = map.next_value::<&RawValue>()?.get();
             *slot = (value != "null").then_some(value);
-            if value == "null" && member == "id" {
-                members.null_id = Some(value);
-            }
         }
         Ok(members)
     }

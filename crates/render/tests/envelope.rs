@@ -6,7 +6,6 @@ use bytes::Bytes;
 use fanfare_core::event::EventKind;
 use fanfare_core::limits::EVENT_BYTES_MAX;
 use fanfare_core::{ChannelId, EventId};
-
 use fanfare_render::{EventError, EventErrorKind, ParsedEvent, bare_event, parse_event};
 
 const CHANNEL: &str = "0190F3A27C5B7E118D2A4C6B9E01F3D5";
@@ -266,35 +265,4 @@ fn a_bare_body_counts_with_its_envelope() {
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(127), "]".repeat(127));
     let error = bare_event(channel(), EventKind::Block, None, Bytes::from(deep)).unwrap_err();
     assert_eq!(error, EventError::TooDeep);
-}
-
-#[test]
-fn an_event_without_an_id_gets_one_in_its_envelope_and_all_else_stays() {
-    let id = EventId::parse("E-1").unwrap();
-    for (line, expected) in [
-        (
-            r#"{ "type":"BLOCK","channelId":"c","payload":{"a": 1},"x":[]}"#,
-            r#"{"id":"E-1", "type":"BLOCK","channelId":"c","payload":{"a": 1},"x":[]}"#,
-        ),
-        (
-            r#"{"type":"BLOCK","id" : null,"channelId":"c","payload":{"a":null}}"#,
-            r#"{"type":"BLOCK","id" : "E-1","channelId":"c","payload":{"a":null}}"#,
-        ),
-        (
-            r#"{"payload":{"id":null},"channelId":"c","type":"BLOCK","id":null}"#,
-            r#"{"payload":{"id":null},"channelId":"c","type":"BLOCK","id":"E-1"}"#,
-        ),
-        (
-            r#"{"id":"E-0","type":"BLOCK","channelId":"c","payload":{}}"#,
-            r#"{"id":"E-0","type":"BLOCK","channelId":"c","payload":{}}"#,
-        ),
-    ] {
-        let mut parsed = parse_event(Bytes::from(line)).unwrap();
-        let payload = parsed.payload();
-        assert_eq!(parsed.put_id(&id), !line.contains("E-0"));
-        assert_eq!(parsed.envelope, expected.as_bytes());
-        assert_eq!(parsed.payload(), payload);
-        assert_eq!(parse_event(parsed.envelope.clone()).unwrap().id, parsed.id);
-        assert!(!parsed.put_id(&id), "it has one now");
-    }
 }
