@@ -59,38 +59,35 @@ impl SignaturePolicy {
 
 /// What the sections of a component tell.
 #[derive(Debug, Default)]
-struct Sections {
-    imports: Vec<String>,
-    exports: Vec<String>,
-    manifest: Option<Vec<u8>>,
+pub(crate) struct Sections {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) manifest: Option<Vec<u8>>,
 }
 
-fn sections(bytes: &[u8]) -> Result<Sections, FormatError> {
+pub(crate) fn sections(bytes: &[u8]) -> Result<Sections, FormatError> {
     let mut found = Sections::default();
     // Nested modules and components have sections of their own.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload =
-            payload.map_err(|error| refused(format!("not a WebAssembly component: {error}")))?;
+        let payload = payload.map_err(|error| refused(format!("not a WebAssembly component: {error}")))?;
         match payload {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(refused(
-                    "a core module, not a component: make one with `fanfare plugin pack`",
-                ));
+                return Err(refused("a core module, not a component: make one with `fanfare plugin pack`"));
             }
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(reader) if depth == 1 => {
                 for import in reader {
-                    let import = import
-                        .map_err(|error| refused(format!("imports cannot be read: {error}")))?;
+                    let import =
+                        import.map_err(|error| refused(format!("imports cannot be read: {error}")))?;
                     found.imports.push(import.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 1 => {
                 for export in reader {
-                    let export = export
-                        .map_err(|error| refused(format!("exports cannot be read: {error}")))?;
+                    let export =
+                        export.map_err(|error| refused(format!("exports cannot be read: {error}")))?;
                     found.exports.push(export.name.name.to_owned());
                 }
             }
@@ -138,21 +135,43 @@ pub(crate) fn admit(
     policy: &SignaturePolicy,
     settings: &str,
 ) -> Result<Admitted, FormatError> {
+    let admitted = admit_before_vectors(host, bytes, signature, policy, settings)?;
+    let Admitted { manifest, component } = &admitted;
+    for vector in &manifest.vectors {
+        check_vector(host, &mut start(host, component, manifest, settings)?, manifest, vector)?;
+    }
+    Ok(admitted)
+}
+
+fn start(
+    host: &Host,
+    component: &Component,
+    manifest: &Manifest,
+    settings: &str,
+) -> Result<Instance, FormatError> {
+    Instance::start(host, component, manifest.limits, settings)
+        .map_err(|(kind, text)| refused(format!("does not start ({}): {text}", kind.name())))
+}
+
+/// Everything but the vectors, for `conformance`, which tells of each.
+pub(crate) fn admit_before_vectors(
+    host: &Host,
+    bytes: &[u8],
+    signature: Option<&[u8]>,
+    policy: &SignaturePolicy,
+    settings: &str,
+) -> Result<Admitted, FormatError> {
     let manifest = inspect(bytes)?;
     policy.check(bytes, signature)?;
     if let Some(schema) = &manifest.settings_schema {
         let schema = Schema::compile(schema).map_err(refused)?;
-        let settings = serde_json::from_str(settings)
-            .map_err(|error| internal("settings that are not JSON", error))?;
+        let settings =
+            serde_json::from_str(settings).map_err(|error| internal("settings that are not JSON", error))?;
         let name = &manifest.name;
         schema.check(&settings).map_err(|why| refused(format!("plugins.settings.{name}: {why}")))?;
     }
     let component = host.component(bytes)?;
-    let start = || {
-        Instance::start(host, &component, manifest.limits, settings)
-            .map_err(|(kind, text)| refused(format!("does not start ({}): {text}", kind.name())))
-    };
-    let mut instance = start()?;
+    let mut instance = start(host, &component, &manifest, settings)?;
     let described = instance
         .describe(host)
         .map_err(|(kind, text)| refused(format!("describe failed ({}): {text}", kind.name())))?;
@@ -168,9 +187,6 @@ pub(crate) fn admit(
                 "its manifest says {what} {manifest:?}, describe says {described:?}"
             )));
         }
-    }
-    for vector in &manifest.vectors {
-        check_vector(host, &mut start()?, &manifest, vector)?;
     }
     Ok(Admitted { manifest, component })
 }
