@@ -55,7 +55,8 @@ fn its_own_vectors_must_hold() {
     let site = Site::empty();
     let with = |expect: Expect| {
         let vector = Vector { name: "v".into(), event: json!({"a": 1}), expect };
-        pack(&Guest::default().core(), &Manifest { vectors: vec![vector], ..Guest::default().manifest() }).expect("packs")
+        pack(&Guest::default().core(), &Manifest { vectors: vec![vector], ..Guest::default().manifest() })
+            .expect("packs")
     };
     assert_eq!(
         refused(&site, &with(Expect::Bodies(vec![json!({"a": 2})]))),

@@ -8,7 +8,7 @@ use fanfare_core::ports::formats::Formats as _;
 fn a_guest_that_behaves_renders_what_it_is_given_again_and_again() {
     let site = Site::with(ECHO);
     for n in 0..300 {
-        let envelope = format!(r#"{{"n":{n},"pad":"{}"}}"#, "x".repeat(n));
+        let envelope = format!(r#"{{"id":"E","n":{n},"pad":"{}"}}"#, "x".repeat(n));
         let bodies = bodies(site.render(&envelope));
         assert_eq!(bodies.len(), 1);
         assert_eq!(bodies[0].bytes, envelope.as_bytes());
