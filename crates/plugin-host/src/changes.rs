@@ -26,10 +26,7 @@ impl Inner {
         let version = admitted.manifest.version.clone();
         let stored = changing.kept.store(bytes, &version, signature)?;
         let entry = changing.kept.index().formats.get(name.as_str()).cloned().unwrap_or_default();
-        let is_usable = matches!(
-            self.slots.load().get(name).map(|slot| &slot.used),
-            Some(Used::Ready(_))
-        );
+        let is_usable = matches!(self.slots.load().get(name).map(|slot| &slot.used), Some(Used::Ready(_)));
         // Nothing comes before itself, and one that is refused is nothing to go back to.
         let former = match entry.current {
             Some(current) if current.sha256 == stored.sha256 || !is_usable => entry.former,

@@ -186,7 +186,11 @@ fn report(piece: &Piece, name: &str, place: &str) {
     match &piece.admitted {
         Ok(_) => tracing::info!(format = name, version, source, "plugin format loaded"),
         Err(why) => tracing::error!(
-            format = name, version, source, file = place, why,
+            format = name,
+            version,
+            source,
+            file = place,
+            why,
             "a plugin is refused and left out: deliveries in its format wait"
         ),
     }
@@ -329,7 +333,12 @@ impl Inner {
         bytes: &[u8],
         admitted: Result<Admitted, FormatError>,
     ) -> Piece {
-        Piece { source, version, sha256: sha256(bytes), admitted: admitted.map_err(|error| error.to_string()) }
+        Piece {
+            source,
+            version,
+            sha256: sha256(bytes),
+            admitted: admitted.map_err(|error| error.to_string()),
+        }
     }
 
     fn load_kept(&self, kept: &Kept, name: &FormatName, stored: &Stored) -> Piece {
@@ -421,7 +430,9 @@ impl Inner {
             version: piece.version,
             generation: entry.map_or(0, |entry| entry.generation),
             used,
-            former_version: entry.and_then(|entry| entry.former.as_ref()).map(|former| former.version.clone()),
+            former_version: entry
+                .and_then(|entry| entry.former.as_ref())
+                .map(|former| former.version.clone()),
             has_under: changing.under.contains_key(name),
         }
     }

@@ -203,7 +203,10 @@ impl Kept {
     }
 
     #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "what tests put between two changes of the folder is nothing here")]
+    #[expect(
+        clippy::unused_self,
+        reason = "what tests put between two changes of the folder is nothing here"
+    )]
     fn step(&mut self) {}
 }
 

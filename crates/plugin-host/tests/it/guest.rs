@@ -240,7 +240,8 @@ impl Site {
     /// The one body's text.
     pub(crate) fn text(&self) -> String {
         let bodies = bodies(self.render("{}"));
-        String::from_utf8(bodies[0].bytes.to_vec()).expect("text").trim().to_owned()
+        let body = bodies.first().expect("one body");
+        String::from_utf8(body.bytes.to_vec()).expect("text").trim().to_owned()
     }
 
     pub(crate) fn faults(&self, kind: &str) -> u64 {
