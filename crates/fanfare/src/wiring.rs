@@ -4,12 +4,13 @@ use crate::clock::SystemClock;
 use crate::config::{Settings, SuccessesSetting};
 use crate::exit::{Exit, Failure};
 use fanfare_admin::{AdminLimits, AdminState};
-use fanfare_core::ports::{Clock, NoFormats};
+use fanfare_core::ports::{Clock, Formatter};
 use fanfare_core::webhook::{DeliveryPolicy, RetryPolicy};
 use fanfare_egress::{
     AddressGuard, HickoryResolver, HttpTransport, Network, Tls, TlsOptions, TransportOptions, check_url,
 };
 use fanfare_engine::{Engine, EngineOptions, Successes};
+use fanfare_plugin_host::{FormatsOptions, PluginFormats, SHIPPED, SignaturePolicy};
 use fanfare_store::{LmdbStore, StoreOptions};
 use rand::TryRng as _;
 use std::num::NonZeroU32;
@@ -27,6 +28,7 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 pub(crate) struct Node {
     /// The engine.
     pub(crate) engine: Engine,
+    formatter: Arc<dyn Formatter>,
     admin: AdminState,
 }
 
@@ -45,6 +47,7 @@ impl Node {
         // Settings first: a network or a file that cannot be used is told before the store is touched.
         let transport = transport(settings, clock)?;
         let clock: Arc<dyn Clock> = Arc::new(clock);
+        let plugins = plugins(settings, &clock)?;
         let mut seed = [0_u8; 32];
         rand::rngs::SysRng
             .try_fill_bytes(&mut seed)
@@ -62,14 +65,21 @@ impl Node {
             .map_err(|error| Failure::work(format!("opening the store broke off: {error}")))?
             .map_err(|error| Failure::store(error.to_string()))?;
 
+        // Compiles what was not compiled before.
+        let formats = tokio::task::spawn_blocking(move || PluginFormats::open(plugins))
+            .await
+            .map_err(|error| Failure::work(format!("loading plugins broke off: {error}")))?
+            .map_err(|error| Failure::store(error.to_string()))?;
+        let formats = Arc::new(formats);
+
         let engine = Engine::start(EngineOptions {
             clock,
             history: Arc::clone(&store) as _,
             store,
             samples: crate::demo::SAMPLES,
             transport: Arc::new(transport),
-            formatter: Arc::new(NoFormats),
-            formats: Arc::new(NoFormats),
+            formatter: Arc::clone(&formats) as _,
+            formats: Arc::clone(&formats) as _,
             workers: settings.workers,
             seed,
             bootstrap_key: settings.bootstrap_key.as_ref().map(|key| key.0.clone()),
@@ -102,7 +112,12 @@ impl Node {
             limits: admin_limits(settings),
             ..AdminState::new(engine.clone(), Arc::new(check))
         };
-        Ok(Node { engine, admin })
+        Ok(Node { engine, formatter: formats, admin })
+    }
+
+    /// The formats that are not built in.
+    pub(crate) fn formatter(&self) -> Arc<dyn Formatter> {
+        Arc::clone(&self.formatter)
     }
 
     /// The state of the HTTP face.
@@ -124,6 +139,26 @@ pub(crate) fn admin_limits(settings: &Settings) -> AdminLimits {
         ingest_per_second: settings.limits.ingest_per_second.and_then(NonZeroU32::new),
         ..AdminLimits::default()
     }
+}
+
+/// Plugins, as the host takes them.
+fn plugins(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<FormatsOptions, Failure> {
+    let plugins = &settings.plugins;
+    let kept = settings.data_dir.join("formats");
+    if plugins.require_signed && plugins.signing_keys.is_empty() {
+        tracing::warn!("plugins.require_signed without plugins.signing_keys refuses every plugin");
+    }
+    Ok(FormatsOptions {
+        folder: plugins.dir.clone(),
+        cache: Some(kept.join("compiled")),
+        kept,
+        threads: plugins.threads,
+        signatures: SignaturePolicy { is_required: plugins.require_signed, keys: plugins.keys()? },
+        shipped: SHIPPED.to_vec(),
+        settings: plugins.format_settings()?,
+        fresh: plugins.fresh_formats()?,
+        clock: Arc::clone(clock),
+    })
 }
 
 fn transport(settings: &Settings, clock: SystemClock) -> Result<HttpTransport, Failure> {

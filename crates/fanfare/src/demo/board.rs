@@ -5,12 +5,13 @@ use crate::listen::receiver::Seen;
 use crate::signature::Verdict;
 use bytes::Bytes;
 use fanfare_core::delivery::{Rendered, delivery_id};
+use fanfare_core::ports::Formatter;
 use fanfare_core::webhook::FormatName;
 use fanfare_core::{EventId, WebhookId};
 use fanfare_render::{ParsedEvent, render_builtin};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Characters of a body shown.
 const SHOWN_CHARS: usize = 100;
@@ -36,8 +37,8 @@ struct Expected {
 }
 
 /// Deliveries owed, by their ids; what arrives is held against them.
-#[derive(Default)]
 pub(crate) struct Board {
+    formatter: Arc<dyn Formatter>,
     webhooks: Mutex<Vec<DemoWebhook>>,
     expected: Mutex<HashMap<String, Expected>>,
     arrived: AtomicU64,
@@ -50,46 +51,63 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Board {
+    /// With the formats that are not built in.
+    pub(crate) fn new(formatter: Arc<dyn Formatter>) -> Self {
+        Board {
+            formatter,
+            webhooks: Mutex::default(),
+            expected: Mutex::default(),
+            arrived: AtomicU64::new(0),
+            wrong: AtomicU64::new(0),
+            problems: Mutex::default(),
+        }
+    }
+
     /// Tells of a webhook; events expected from now on are expected there too.
     pub(crate) fn add_webhook(&self, webhook: DemoWebhook) {
         locked(&self.webhooks).push(webhook);
     }
 
     /// Expects every body of an event at every webhook; how many that are. `Err`: the event is not sound.
-    pub(crate) fn expect(
+    pub(crate) async fn expect(
         &self,
         id: &EventId,
         event: &ParsedEvent,
         phone: Option<&str>,
     ) -> Result<u64, String> {
-        let owed = self.owed(id, event, phone)?;
+        let owed = self.owed(id, event, phone).await?;
         let count = u64::try_from(owed.len()).unwrap_or(u64::MAX);
         locked(&self.expected).extend(owed);
         Ok(count)
     }
 
     /// How many bodies an event has over all webhooks.
-    pub(crate) fn count(
+    pub(crate) async fn count(
         &self,
         id: &EventId,
         event: &ParsedEvent,
         phone: Option<&str>,
     ) -> Result<u64, String> {
-        self.owed(id, event, phone).map(|owed| u64::try_from(owed.len()).unwrap_or(u64::MAX))
+        self.owed(id, event, phone).await.map(|owed| u64::try_from(owed.len()).unwrap_or(u64::MAX))
     }
 
-    fn owed(
+    async fn owed(
         &self,
         id: &EventId,
         event: &ParsedEvent,
         phone: Option<&str>,
     ) -> Result<Vec<(String, Expected)>, String> {
-        let event = event.clone().into_event(id.clone(), phone.map(Box::from), 0);
+        let event = Arc::new(event.clone().into_event(id.clone(), phone.map(Box::from), 0));
         let mut owed = Vec::new();
-        for (index, webhook) in locked(&self.webhooks).iter().enumerate() {
-            let bodies = match render_builtin(&webhook.format, &event) {
-                Some(Rendered::Bodies(bodies)) => bodies,
-                Some(Rendered::Skipped { .. }) => continue,
+        let webhooks = locked(&self.webhooks).clone();
+        for (index, webhook) in webhooks.into_iter().enumerate() {
+            let rendered = match render_builtin(&webhook.format, &event) {
+                Some(rendered) => rendered,
+                None => self.formatter.render(&webhook.format, Arc::clone(&event)).await,
+            };
+            let bodies = match rendered {
+                Rendered::Bodies(bodies) => bodies,
+                Rendered::Skipped { .. } => continue,
                 other => return Err(format!("the sample {} renders to {other:?}", event.kind.name())),
             };
             for (part, body) in (0_u16..).zip(bodies) {
@@ -112,7 +130,7 @@ impl Board {
                     body.push('…');
                 }
                 let event = seen.text("x-hub-event");
-                return Some(format!("{event:16} {format:8} {:5} bytes  verified  {body}", seen.body_bytes));
+                return Some(format!("{event:16} {format:11} {:5} bytes  verified  {body}", seen.body_bytes));
             }
             Err(problem) => problem,
         };
@@ -169,20 +187,21 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fanfare_core::ports::NoFormats;
     use fanfare_render::parse_event;
     use http::{HeaderMap, StatusCode};
 
     const EVENT: &str = r#"{"id":"e","type":"BLOCK","channelId":"C","payload":{"a":1}}"#;
 
-    fn board() -> Board {
-        let board = Board::default();
+    async fn board() -> Board {
+        let board = Board::new(Arc::new(NoFormats));
         board.add_webhook(DemoWebhook {
             id: WebhookId(1),
             format: FormatName::default(),
             authorization: Some("Bearer t".into()),
         });
         let event = parse_event(Bytes::from(EVENT)).unwrap();
-        assert_eq!(board.expect(&EventId::parse("e").unwrap(), &event, None), Ok(1));
+        assert_eq!(board.expect(&EventId::parse("e").unwrap(), &event, None).await, Ok(1));
         board
     }
 
@@ -205,25 +224,25 @@ mod tests {
         })
     }
 
-    #[test]
-    fn what_is_owed_arrives_once() {
-        let board = board();
+    #[tokio::test]
+    async fn what_is_owed_arrives_once() {
+        let board = board().await;
         assert!(board.verdict().unwrap_err().contains("1 deliveries are missing"), "nothing came yet");
         let line = arrive(&board, "Bearer t", br#"{"a":1}"#, &Verdict::Verified).unwrap();
-        assert_eq!(line, r#"BLOCK            DEFAULT      7 bytes  verified  {"a":1}"#);
+        assert_eq!(line, r#"BLOCK            DEFAULT         7 bytes  verified  {"a":1}"#);
         assert_eq!((board.arrived(), board.missing(), board.verdict()), (1, 0, Ok(())));
         assert_eq!(arrive(&board, "Bearer t", br#"{"a":1}"#, &Verdict::Verified), None);
         assert!(board.verdict().unwrap_err().contains("came twice"));
     }
 
-    #[test]
-    fn a_wrong_signature_body_or_credential_is_a_problem() {
+    #[tokio::test]
+    async fn a_wrong_signature_body_or_credential_is_a_problem() {
         for (authorization, body, verdict, problem) in [
             ("Bearer t", &br#"{"a":1}"#[..], Verdict::Unsigned, "not verified"),
             ("Bearer t", br#"{"a":2}"#, Verdict::Verified, "differs"),
             ("Bearer x", br#"{"a":1}"#, Verdict::Verified, "credential"),
         ] {
-            let board = board();
+            let board = board().await;
             assert_eq!(arrive(&board, authorization, body, &verdict), None);
             let told = board.verdict().unwrap_err();
             assert!(told.contains(problem), "{told}");

@@ -39,6 +39,8 @@ use tokio::sync::mpsc;
 
 /// The events it shows.
 pub(crate) const SAMPLES: &str = include_str!("../../samples/events.ndjson");
+/// The plugin format it shows; it is in the binary.
+const PLUGIN: &str = "CLOUDEVENTS";
 /// Events in one request of the burst.
 const BATCH_EVENTS: usize = 500;
 /// Requests of the burst at once.
@@ -131,7 +133,8 @@ impl Demo {
         let face = tokio::spawn(fanfare_admin::serve(listener, node.admin(), stopped));
 
         let operator = Server::parse(&format!("http://{address}"), Some(Secret::new(operator)))?;
-        let result = Self::set_up(clock, operator).await?.show(burst).await;
+        let board = Board::new(node.formatter());
+        let result = Self::set_up(clock, operator, board).await?.show(burst).await;
         drop(stop);
         node.engine.drain(DRAIN_LIMIT).await;
         face.await
@@ -141,8 +144,8 @@ impl Demo {
     }
 
     /// Receiver, account, key, channel and webhooks, the last four through the API.
-    async fn set_up(clock: SystemClock, operator: Server) -> Result<Demo, Failure> {
-        let board = Arc::new(Board::default());
+    async fn set_up(clock: SystemClock, operator: Server, board: Board) -> Result<Demo, Failure> {
+        let board = Arc::new(board);
         let shows_each = Arc::new(AtomicBool::new(true));
         let (told, shown) = (Arc::clone(&board), Arc::clone(&shows_each));
         let hook: Hook = Arc::new(move |seen: &Seen<'_>| {
@@ -180,8 +183,11 @@ impl Demo {
         let events: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
         let bearer = json!({"type": "BEARER", "token": token});
         let none = json!({"type": "NONE"});
-        let wanted =
-            [(FormatName::DEFAULT, bearer, Some(format!("Bearer {token}"))), (FormatName::Z_API, none, None)];
+        let wanted = [
+            (FormatName::DEFAULT, bearer, Some(format!("Bearer {token}"))),
+            (FormatName::Z_API, none.clone(), None),
+            (PLUGIN, none, None),
+        ];
         for (format, auth, authorization) in wanted {
             let body = json!({
                 "url": format!("http://{}/{}", receiver.address(), format.to_lowercase()),
@@ -235,7 +241,8 @@ impl Demo {
             .ok_or_else(|| Failure::work("there is no sample of a message"))?;
         let event = sample(line.as_bytes())?;
         let id = event.id.clone().ok_or_else(|| Failure::work("a sample has no id"))?;
-        let bodies = self.board.count(&id, &event, sample_phone()?.as_deref()).map_err(Failure::work)?;
+        let phone = sample_phone()?;
+        let bodies = self.board.count(&id, &event, phone.as_deref()).await.map_err(Failure::work)?;
         let lines = std::iter::repeat_n(*line, usize::try_from(burst).unwrap_or(usize::MAX));
         let owed_before = owed;
         let (pushed, ()) =
@@ -272,7 +279,7 @@ impl Demo {
             rewrite.append(line.as_bytes(), 0, number, &mut batch.0);
             let event = sample(batch.0.get(start..).unwrap_or_default())?;
             let id = event.id.clone().ok_or_else(|| Failure::work("a sample has no id"))?;
-            owed += self.board.expect(&id, &event, phone.as_deref()).map_err(Failure::work)?;
+            owed += self.board.expect(&id, &event, phone.as_deref()).await.map_err(Failure::work)?;
             batch.0.push(b'\n');
             batch.1.push(number);
             if batch.1.len() == BATCH_EVENTS || number == events {
