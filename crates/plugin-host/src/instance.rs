@@ -44,13 +44,9 @@ impl Fault {
 pub(crate) type Faulted = (Fault, String);
 
 /// A guest asked for more than it may have.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("{what} of {asked} exceeds {most}")]
-struct TooMuch {
-    what: &'static str,
-    asked: usize,
-    most: usize,
-}
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+struct TooMuch(String);
 
 /// What one instance has of what is limited, all its memories and tables together.
 #[derive(Debug)]
@@ -61,18 +57,13 @@ struct Guard {
 }
 
 /// The new total, or why not.
-fn grown(
-    what: &'static str,
-    total: usize,
-    current: usize,
-    desired: usize,
-    most: usize,
-) -> Result<usize, TooMuch> {
+fn grown(what: &str, total: usize, current: usize, desired: usize, most: usize) -> Result<usize, TooMuch> {
     let asked = total.saturating_add(desired.saturating_sub(current));
-    if asked > most { Err(TooMuch { what, asked, most }) } else { Ok(asked) }
+    if asked > most { Err(TooMuch(format!("{what} of {asked} exceeds {most}"))) } else { Ok(asked) }
 }
 
-/// An error instead of a refusal: a guest that is told "no" aborts with a trap that does not say why.
+/// An error instead of a refusal: a guest that is told "no" aborts with a trap that does not say why. Its own maximum
+/// it is told of, as WebAssembly says.
 impl ResourceLimiter for Guard {
     fn memory_growing(
         &mut self,
@@ -80,23 +71,29 @@ impl ResourceLimiter for Guard {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let most = self.memory_bytes_limit.min(maximum.unwrap_or(usize::MAX));
-        self.memory_bytes = grown("memory", self.memory_bytes, current, desired, most)?;
+        let total = grown("memory", self.memory_bytes, current, desired, self.memory_bytes_limit)?;
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        self.memory_bytes = total;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(error)
+        Err(TooMuch(format!("memory cannot grow: {error}")).into())
     }
 
     fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let most = TABLE_ELEMENTS_MAX;
-        self.table_elements = grown("table", self.table_elements, current, desired, most)?;
+        let total = grown("table", self.table_elements, current, desired, TABLE_ELEMENTS_MAX)?;
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        self.table_elements = total;
         Ok(true)
     }
 

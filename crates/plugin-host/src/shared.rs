@@ -52,7 +52,8 @@ pub(crate) enum Asked {
     Render(Reply, oneshot::Receiver<Rendered>),
 }
 
-/// Where the answer of a render goes. Dropped without one, those who wait are told of a fault.
+/// Where the answer of a render goes. Dropped without one, those who wait are told to
+/// come again.
 pub(crate) struct Reply(Option<To>);
 
 enum To {
@@ -163,7 +164,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.0.is_some() {
-            self.give(Rendered::Fault { message: "trap: its thread ended".to_owned() });
+            self.give(Rendered::Later { message: "the host ended before it was rendered".to_owned() });
         }
     }
 }

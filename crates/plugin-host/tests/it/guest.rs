@@ -161,6 +161,12 @@ pub(crate) fn numbered(seq: u64, envelope: &str) -> Arc<Event> {
 #[derive(Debug, Default)]
 pub(crate) struct Ticking(AtomicU64);
 
+impl Ticking {
+    pub(crate) fn pass(&self, time: std::time::Duration) {
+        self.0.fetch_add(u64::try_from(time.as_nanos()).expect("short"), Ordering::Relaxed);
+    }
+}
+
 impl Clock for Ticking {
     fn now(&self) -> Now {
         let mono_ns = self.0.fetch_add(3_000, Ordering::Relaxed);

@@ -125,6 +125,8 @@ fn endless_recursion_and_growth_by_steps_are_named() {
     let greedy = Site::with("(loop $on (drop (memory.grow (i32.const 1))) (br $on)) (unreachable)");
     assert_eq!(fault(greedy.render("{}")), "memory: memory of 16842752 exceeds 16777216");
     assert_eq!(greedy.standing("ECHO").meters.memory_bytes_max, 16 << 20);
+    let beyond = Site::with("(drop (memory.grow (i32.const 65536))) (unreachable)");
+    assert!(fault(beyond.render("{}")).starts_with("memory: "));
     let fields = "(table $t 1 funcref)";
     let render = "(drop (table.grow $t (ref.null func) (i32.const 200000))) (unreachable)";
     let site = Site::empty();

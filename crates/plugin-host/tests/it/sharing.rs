@@ -1,12 +1,14 @@
 //! One render per event and format, whoever asks.
 
-use crate::guest::{ECHO, Guest, Site, bodies, fault, name, numbered, wait};
+use crate::guest::{ECHO, Guest, Site, Ticking, bodies, component, fault, name, named, numbered, wait};
 use fanfare_core::delivery::Rendered;
 use fanfare_core::ports::Formatter as _;
 use fanfare_core::ports::formats::RENDER_US_BOUNDS;
 use fanfare_plugin_host::Limits;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 fn renders(site: &Site) -> u64 {
     site.standing("ECHO").meters.renders
@@ -109,7 +111,7 @@ fn a_fresh_instance_for_each_event_when_asked_for() {
     let site = Site::open(|options| options.fresh.extend([name("ECHO")]));
     let render = "(i32.store8 (i32.const 1500) (i32.add (i32.const 48) (global.get $calls)))
         (call $one (i32.const 1500) (i32.const 1))";
-    site.put("ECHO", &crate::guest::component(render)).expect("admitted");
+    site.put("ECHO", &component(render)).expect("admitted");
     for _ in 0..3 {
         assert_eq!(site.text(), "1");
     }
@@ -129,4 +131,22 @@ fn an_instance_is_made_anew_when_it_has_grown_beyond_half_its_limit() {
     assert_eq!(meters.instances, 3, "each serves three times");
     assert_eq!(meters.memory_bytes_max, (2 + 150) * 65_536);
     assert!(meters.faults.iter().all(|(_, count)| *count == 0));
+}
+
+/// Looking for what is idle happens when a thread has nothing to do for a while, and with every change.
+#[test]
+fn an_instance_that_is_not_used_for_long_is_dropped() {
+    let clock = Arc::new(Ticking::default());
+    let site = Site::open(|options| options.clock = Arc::clone(&clock) as _);
+    site.put("ECHO", &component(ECHO)).expect("admitted");
+    let instances = |seconds: u64| {
+        site.put("OTHER", &named("OTHER", ECHO)).expect("admitted");
+        clock.pass(Duration::from_secs(seconds));
+        // Retires a generation, so that the one thread looks around before it renders.
+        site.put("OTHER", &named("OTHER", ECHO)).expect("admitted");
+        bodies(site.render("{}"));
+        site.standing("ECHO").meters.instances
+    };
+    assert_eq!([instances(0), instances(0), instances(25)], [1, 1, 1]);
+    assert_eq!([instances(31), instances(0)], [2, 2]);
 }
