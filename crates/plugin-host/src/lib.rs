@@ -16,6 +16,7 @@
 mod admission;
 mod changes;
 mod engine;
+mod envelope;
 mod error;
 mod formats;
 mod generation;

@@ -1,6 +1,7 @@
 //! Threads that render: batches in, bodies out. No event loop that delivers ever waits for a guest.
 
 use crate::engine::Host;
+use crate::envelope;
 use crate::error::{FormatError, internal};
 use crate::generation::{Generation, Outcome};
 use crate::instance::{Fault, Instance};
@@ -190,7 +191,7 @@ impl Renderer {
             }
             // A panic here is ours, but caused by this plugin's output: its fault, and the thread goes on.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                self.render(&generation, &job.event.envelope, now_ns)
+                self.render(&generation, &envelope::given(&job.event), now_ns)
             }))
             .unwrap_or_else(|_| Err((Fault::Trap, "its output made the host panic".to_owned())));
             let ended_ns = self.clock.now().mono_ns;
