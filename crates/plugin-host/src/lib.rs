@@ -15,31 +15,41 @@
 
 mod admission;
 mod changes;
+mod conformance;
 mod engine;
 mod envelope;
 mod error;
 mod formats;
 mod generation;
+mod inspect;
 mod instance;
 mod kept;
 mod limits;
 mod manifest;
+mod offline;
 mod output;
 mod pack;
 mod pool;
 mod queue;
 mod settings;
 mod shared;
+mod signed;
 
 pub use admission::{Admitted, SignaturePolicy};
+pub use conformance::{
+    Check, ConformanceOptions, Cost, ENDURANCE_RENDERS, Report, Status, VectorCost, check_conformance,
+};
 pub use fanfare_core::ports::formats::FormatError;
 pub use formats::{FormatsOptions, PluginFormats};
+pub use inspect::{Inspection, inspect_component};
 pub use limits::Limits;
 pub use manifest::{Expect, Manifest, Vector};
-pub use pack::pack;
+pub use offline::OfflinePlugin;
+pub use pack::{pack, read_manifest, read_vectors};
+pub use signed::{SigningKey, is_signed_by};
 
 /// The components that go into the binary, for [`FormatsOptions::shipped`].
-pub const SHIPPED: &[&[u8]] = 
+pub const SHIPPED: &[&[u8]] =
     &[include_bytes!("../shipped/cloudevents.wasm"), include_bytes!("../shipped/whatsapp-cloud.wasm")];
 
 /// Bindings of the interface's first version (`plugins/wit/v1`).
