@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::exit::Failure;
-use crate::{deliveries, demo, keys, listen, render, send, serve, verify, webhooks};
+use crate::{deliveries, demo, keys, listen, plugin, render, send, serve, verify, webhooks};
 use clap::{Parser, Subcommand};
 
 /// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
@@ -74,6 +74,12 @@ Examples:
 
 The server is taken from FANFARE_URL and the key (scope manage) from FANFARE_API_KEY, or from flags.")]
     Webhooks(Box<webhooks::WebhooksArgs>),
+    /// Payload formats as plugins: write, pack, test, inspect, sign; and those of a running server
+    #[command(after_help = "\
+Examples:
+  fanfare plugin new --lang rust my-format
+  fanfare plugin test my-format.wasm")]
+    Plugin(plugin::PluginArgs),
     /// Deliveries of a webhook: list, look into, put back
     #[command(after_help = "\
 Examples:
@@ -105,6 +111,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Render(args) => render::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Webhooks(args) => block_on(webhooks::run(*args)),
+        Command::Plugin(args) => block_on(plugin::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),
     }

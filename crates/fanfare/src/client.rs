@@ -133,13 +133,15 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Content type and bytes, when it has a body.
     pub(crate) body: Option<(&'static str, Bytes)>,
+    /// Of a plugin that is put, hexadecimal.
+    pub(crate) plugin_signature: Option<String>,
 }
 
 impl Call {
     /// A call with a JSON body.
     pub(crate) fn json(method: Method, path: impl Into<String>, body: &serde_json::Value) -> Self {
         let bytes = Bytes::from(body.to_string());
-        Call { method, path: path.into(), body: Some(("application/json", bytes)) }
+        Call { method, path: path.into(), body: Some(("application/json", bytes)), plugin_signature: None }
     }
 }
 
@@ -248,6 +250,9 @@ impl Session {
                 .map_err(|_| Failure::usage("the key holds characters that no header can carry"))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(signature) = call.plugin_signature {
+            request = request.header("fanfare-plugin-signature", signature);
         }
         let mut bytes = Bytes::new();
         if let Some((content_type, body)) = call.body {

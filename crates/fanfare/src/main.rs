@@ -23,6 +23,7 @@ mod listen;
 mod log;
 mod manage;
 mod master_key;
+mod plugin;
 mod render;
 mod send;
 mod serve;

@@ -108,7 +108,7 @@ impl<'a> Manager<'a> {
 
 /// A call without a body.
 pub(crate) fn bare(method: Method, path: impl Into<String>) -> Call {
-    Call { method, path: path.into(), body: None }
+    Call { method, path: path.into(), body: None, plugin_signature: None }
 }
 
 /// A call with an object as its body.

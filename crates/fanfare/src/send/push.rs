@@ -148,6 +148,7 @@ async fn send(
             method: Method::POST,
             path: "/v1/events".into(),
             body: Some(("application/x-ndjson", batch.body.clone())),
+            plugin_signature: None,
         };
         let (asked, failure) = match session.call(call).await {
             Ok(answer) if is_temporary(answer.status) => (answer.retry_after, answer.refusal(WHAT)),
