@@ -123,7 +123,7 @@ impl Renderer {
             match self.next(shared, &mut batch) {
                 Next::Turn(lane) => {
                     turns = turns.wrapping_add(1);
-                    if turns % TURNS_PER_TIDY == 0 {
+                    if turns.is_multiple_of(TURNS_PER_TIDY) {
                         self.tidy();
                     }
                     let turn = self.take_turn(&mut batch);
@@ -168,9 +168,8 @@ impl Renderer {
     fn tidy(&mut self) {
         let now_ns = self.clock.now().mono_ns;
         let idle_ns = u64::try_from(INSTANCE_IDLE.as_nanos()).unwrap_or(u64::MAX);
-        self.instances.retain(|_, warm| {
-            !warm.generation.is_retired() && now_ns.saturating_sub(warm.used_ns) < idle_ns
-        });
+        self.instances
+            .retain(|_, warm| !warm.generation.is_retired() && now_ns.saturating_sub(warm.used_ns) < idle_ns);
     }
 
     /// Renders the batch up to its end or its first deadline.
