@@ -53,7 +53,6 @@ pub const SHIPPED: &[&[u8]] =
     &[include_bytes!("../shipped/cloudevents.wasm"), include_bytes!("../shipped/whatsapp-cloud.wasm")];
 
 /// Bindings of the interface's first version (`plugins/wit/v1`).
-#[expect(clippy::indexing_slicing, reason = "generated from the WIT")]
 mod v1 {
     wasmtime::component::bindgen!({ path: "../../plugins/wit/v1", world: "plugin" });
 }
