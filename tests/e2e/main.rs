@@ -7,6 +7,7 @@
 
 mod blocked;
 mod changes;
+mod cloudevents;
 mod commands;
 mod connections;
 mod deliveries;
