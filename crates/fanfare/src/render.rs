@@ -1,4 +1,4 @@
-//! `fanfare render`: events to bodies, offline.
+//! `fanfare render`: events to bodies, offline, in a built-in format or with a plugin.
 
 use crate::exit::Failure;
 use crate::send::lines::{LINE_BYTES_MAX, Line, read_line};
@@ -7,6 +7,7 @@ use clap::Args;
 use fanfare_core::EventId;
 use fanfare_core::delivery::Rendered;
 use fanfare_core::webhook::FormatName;
+use fanfare_plugin_host::{OfflinePlugin, SHIPPED, inspect_component};
 use fanfare_render::{parse_event, render_builtin};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Flags of `fanfare render`.
 #[derive(Args, Debug)]
 pub(crate) struct RenderArgs {
-    /// Payload format: DEFAULT or Z_API
+    /// Payload format: DEFAULT, Z_API, a plugin in the binary, or one from --plugin or --plugins-dir
     #[arg(long, value_name = "NAME")]
     format: String,
     /// File with one JSON event per line; - for standard input
@@ -23,6 +24,15 @@ pub(crate) struct RenderArgs {
     /// The channel's own phone, which some Z_API bodies carry
     #[arg(long, value_name = "DIGITS")]
     channel_phone: Option<String>,
+    /// The plugin of that format
+    #[arg(long, value_name = "FILE", conflicts_with = "plugins_dir")]
+    plugin: Option<PathBuf>,
+    /// Folder of plugins (*.wasm), as plugins.dir; what it has goes before what is in the binary
+    #[arg(long, value_name = "DIR")]
+    plugins_dir: Option<PathBuf>,
+    /// The plugin's settings, as plugins.settings.NAME would give them
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    settings: String,
     /// Say on standard error why an event has no body
     #[arg(long)]
     explain: bool,
@@ -49,11 +59,7 @@ fn render(
     output: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let format = FormatName::parse(&args.format)
-        .filter(|format| [FormatName::DEFAULT, FormatName::Z_API].contains(&format.as_str()))
-        .ok_or_else(|| {
-            Failure::usage(format!("no format is named {}; known: DEFAULT, Z_API", args.format))
-        })?;
+    let mut format = Format::find(args)?;
     let phone = match &args.channel_phone {
         Some(phone) if phone.is_empty() || !phone.bytes().all(|byte| byte.is_ascii_digit()) => {
             return Err(Failure::usage("--channel-phone must be digits only, such as 5521988110022"));
@@ -72,7 +78,7 @@ fn render(
             Line::End => break,
             Line::Blank => continue,
             Line::TooLong => Err(format!("line exceeds {LINE_BYTES_MAX} bytes")),
-            Line::Event => render_line(&format, Bytes::copy_from_slice(&line), phone, line_number),
+            Line::Event => render_line(&mut format, Bytes::copy_from_slice(&line), phone, line_number),
         };
         let (bodies, note) = match result {
             Ok((bodies, note)) => (bodies, note.filter(|_| args.explain)),
@@ -96,7 +102,7 @@ fn render(
 
 /// The bodies of one event, with a note when there are none.
 fn render_line(
-    format: &FormatName,
+    format: &mut Format,
     envelope: Bytes,
     phone: Option<&str>,
     line_number: u64,
@@ -108,13 +114,102 @@ fn render_line(
     };
     let accepted_at_ms = parsed.occurred_at_ms.unwrap_or_default();
     let event = parsed.into_event(id, phone.map(Box::from), accepted_at_ms);
-    match render_builtin(format, &event) {
-        Some(Rendered::Bodies(bodies)) => Ok((bodies.into_iter().map(|body| body.bytes).collect(), None)),
+    let (rendered, is_json) = match format {
+        Format::Builtin(name) => (render_builtin(name, &event), true),
+        Format::Plugin(plugin) => (Some(plugin.render(&event)), false),
+    };
+    match rendered {
+        Some(Rendered::Bodies(bodies)) => {
+            let bodies =
+                bodies.into_iter().map(|body| if is_json { body.bytes } else { as_json(body.bytes) });
+            Ok((bodies.collect(), None))
+        }
         Some(Rendered::Skipped { reason }) => Ok((Vec::new(), Some(format!("skipped: {reason}")))),
         Some(Rendered::Invalid { message }) => Err(format!("invalid event: {message}")),
         Some(Rendered::Fault { message } | Rendered::Later { message }) => Err(message),
-        None => Err(format!("no format is named {}", format.as_str())),
+        None => Err("the format is not built in".to_owned()),
     }
+}
+
+/// A plugin's body may be of any kind: what is not JSON stands in the array as a string.
+fn as_json(body: Bytes) -> Bytes {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
+        return body;
+    }
+    serde_json::Value::from(String::from_utf8_lossy(&body)).to_string().into()
+}
+
+/// What renders.
+enum Format {
+    Builtin(FormatName),
+    Plugin(Box<OfflinePlugin>),
+}
+
+impl Format {
+    /// What stands under the name, as in a server: built in, else in the folder, else in the binary.
+    fn find(args: &RenderArgs) -> Result<Self, Failure> {
+        let name = &args.format;
+        let builtin = FormatName::parse(name).filter(FormatName::is_builtin);
+        if let Some(builtin) = builtin {
+            return match (&args.plugin, &args.plugins_dir) {
+                (None, _) => Ok(Format::Builtin(builtin)),
+                (Some(_), _) => Err(Failure::usage(format!("{name} is built in and takes no --plugin"))),
+            };
+        }
+        let load = |bytes: &[u8], from: &str| {
+            let plugin = OfflinePlugin::load(bytes, &args.settings)
+                .map_err(|error| Failure::usage(format!("{from}: {error}")))?;
+            Ok(Format::Plugin(Box::new(plugin)))
+        };
+        let read = |file: &Path| {
+            std::fs::read(file)
+                .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))
+        };
+        if let Some(file) = &args.plugin {
+            let (bytes, from) = (read(file)?, file.display().to_string());
+            let own = name_of(&bytes).map_err(|why| Failure::usage(format!("{from}: {why}")))?;
+            if own != *name {
+                return Err(Failure::usage(format!("{from} is {own}, not {name}")));
+            }
+            return load(&bytes, &from);
+        }
+        let mut known = vec![FormatName::DEFAULT.to_owned(), FormatName::Z_API.to_owned()];
+        for file in plugin_files(args.plugins_dir.as_deref())? {
+            let bytes = read(&file)?;
+            // One that is no plugin is left out, as in a server.
+            let Ok(own) = name_of(&bytes) else { continue };
+            if own == *name {
+                return load(&bytes, &file.display().to_string());
+            }
+            known.push(own);
+        }
+        for bytes in SHIPPED {
+            let Ok(own) = name_of(bytes) else { continue };
+            if own == *name {
+                return load(bytes, "the plugin in the binary");
+            }
+            known.push(own);
+        }
+        Err(Failure::usage(format!("no format is named {name}; known: {}", known.join(", "))))
+    }
+}
+
+fn name_of(component: &[u8]) -> Result<String, String> {
+    let manifest = inspect_component(component).and_then(|found| found.manifest);
+    manifest.map(|manifest| manifest.name).map_err(|error| error.to_string())
+}
+
+/// In the order of their names, as a server loads them.
+fn plugin_files(folder: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
+    let failed = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        files.push(entry.map_err(failed)?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "wasm"));
+    files.sort();
+    Ok(files)
 }
 
 /// One line whatever the bodies hold: a line break between JSON tokens is white space, and within a JSON text it
@@ -201,6 +296,26 @@ mod tests {
             assert_eq!(result.unwrap_err().exit, crate::exit::Exit::Usage, "{flags:?}");
             assert_eq!(output, "");
         }
+    }
+
+    #[test]
+    fn a_plugin_in_the_binary_renders_and_one_that_is_not_known_is_told() {
+        let input = r#"{"id":"a","type":"BLOCK","channelId":"C","payload":{"event":{"blocked":true}}}"#;
+        let (result, output, notes) = rendered(&["--format", "CLOUDEVENTS"], input);
+        assert_eq!((result, notes.as_str()), (Ok(()), ""));
+        let bodies: serde_json::Value = serde_json::from_str(&output).unwrap();
+        assert_eq!(bodies[0]["specversion"], "1.0", "{output}");
+        let (result, ..) = rendered(&["--format", "NOWHERE"], input);
+        let text = result.unwrap_err().message;
+        assert!(text.starts_with("no format is named NOWHERE; known: DEFAULT, Z_API, CLOUDEVENTS"), "{text}");
+        let (result, ..) = rendered(&["--format", "Z_API", "--plugin", "x.wasm"], input);
+        assert_eq!(result.unwrap_err().message, "Z_API is built in and takes no --plugin");
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_a_string_in_the_array() {
+        assert_eq!(as_json("{\"a\": 1}".into()), "{\"a\": 1}");
+        assert_eq!(as_json("a=\"1\"\n".into()), r#""a=\"1\"\n""#);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fanfare_core::ports::Clock;
 use std::sync::Arc;
 
 /// Instances that must miss a deadline before it counts.
-const DEADLINE_TRIES: u32 = 3;
+pub(super) const DEADLINE_TRIES: u32 = 3;
 
 pub(super) struct Bench<'a> {
     pub(super) settings: &'a str,

@@ -1,10 +1,10 @@
 //! The checks, each a function that ends in a [`Check`].
 
-use super::bench::{Bench, told};
+use super::bench::{Bench, DEADLINE_TRIES, told};
 use super::difference::{difference, what};
 use super::fuel::FuelMeter;
 use super::{Check, Cost, VectorCost, hostile as inputs};
-use crate::instance::Instance;
+use crate::instance::{Fault, Faulted, Instance};
 use crate::limits::RENDERS_PER_INSTANCE;
 use crate::manifest::Vector;
 use fanfare_core::delivery::Rendered;
@@ -143,8 +143,14 @@ fn shuffled(count: usize, seed: u64) -> Vec<usize> {
 enum Ended {
     Levelled { bytes: usize },
     Grew { from: usize, to: usize },
-    Faulted { renders: u32, why: String },
+    Faulted { renders: u32, kind: Fault, why: String },
     GivenUp { renders: u32 },
+}
+
+impl Ended {
+    fn faulted(renders: u32, faulted: &Faulted) -> Self {
+        Ended::Faulted { renders, kind: faulted.0, why: told(faulted) }
+    }
 }
 
 /// One instance lasts, or is recycled before it fails.
@@ -159,7 +165,14 @@ pub(super) fn endurance(bench: &mut Bench<'_>, events: &[(String, Vec<u8>)], ren
         return Check::not_run(NAME, "no event is rendered without a fault");
     }
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    let what = match last(bench, &good, renders) {
+    let mut lasted = last(bench, &good, renders);
+    // The machine may have been busy: an instance that is too slow for what it carries is so again.
+    for _ in 1..DEADLINE_TRIES {
+        if matches!(&lasted, Ended::Faulted { kind: Fault::Deadline, .. }) {
+            lasted = last(bench, &good, renders);
+        }
+    }
+    let what = match lasted {
         Ended::Levelled { bytes } => {
             let detail =
                 format!("{renders} renders on one instance: memory levelled off at {:.1} MiB", mib(bytes));
@@ -175,9 +188,15 @@ pub(super) fn endurance(bench: &mut Bench<'_>, events: &[(String, Vec<u8>)], ren
                 mib(to)
             )
         }
-        Ended::Faulted { renders, why } => format!("one instance ended at render {renders} ({why})"),
+        Ended::Faulted { renders, why, .. } => format!("one instance ended at render {renders} ({why})"),
     };
     match last_recycled(bench, &good, renders) {
+        Ok(Some(0)) => Check::not_run(
+            NAME,
+            format!(
+                "{what}; it does not come again when instances are recycled, though none was: is the machine busy?"
+            ),
+        ),
         Ok(Some(instances)) => Check::passed(
             NAME,
             format!(
@@ -193,13 +212,13 @@ pub(super) fn endurance(bench: &mut Bench<'_>, events: &[(String, Vec<u8>)], ren
 fn last(bench: &mut Bench<'_>, events: &[&[u8]], renders: u32) -> Ended {
     let mut instance = match bench.start() {
         Ok(instance) => instance,
-        Err(faulted) => return Ended::Faulted { renders: 0, why: told(&faulted) },
+        Err(faulted) => return Ended::faulted(0, &faulted),
     };
     let started_ns = bench.now_ns();
     let mut half = 0;
     for (done, event) in (1..=renders).zip(events.iter().cycle()) {
         if let Err(faulted) = bench.render(&mut instance, event) {
-            return Ended::Faulted { renders: done, why: told(&faulted) };
+            return Ended::faulted(done, &faulted);
         }
         if done == renders / 2 {
             half = instance.memory_bytes();
