@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Trying as _};
 use crate::floors::{self, FloorFigures, FloorOptions};
-use crate::generator::{self, GeneratorOptions, Progress, Pushed};
+use crate::generator::{self, Allowance, GeneratorOptions, Progress, Pushed};
 use crate::process;
 use crate::receiver::{self, Ready, ReceiverOptions};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,23 @@ fn read_order() -> Result<Order, Error> {
         .map_err(|_| Error::usage("this command is only for `fanfare bench`, which tells it what to do"))
 }
 
+/// Takes in how many events may be pushed in all, a number a line, as long as the conductor tells.
+fn read_allowances(allowance: Allowance) -> Result<(), Error> {
+    let read = move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if let Ok(events) = line.trim().parse() {
+                allowance.set(events);
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("allowances".into())
+        .spawn(read)
+        .map(drop)
+        .trying(|| "cannot start a thread".into())
+}
+
 /// Does the work of one part; called by the hidden command that `bench` starts.
 ///
 /// # Errors
@@ -90,7 +107,12 @@ pub fn run_part() -> Result<(), Error> {
     match order.work {
         WorkOrder::Receiver(options) => receiver::run(&options, |ready| tell(&Told::Ready(ready.clone()))),
         WorkOrder::Generator(options) => {
-            let pushed = generator::run(options, |progress| tell(&Told::Progress(progress)))?;
+            let allowance = Allowance::unlimited();
+            if options.waits_for_allowance {
+                allowance.set(0);
+                read_allowances(allowance.clone())?;
+            }
+            let pushed = generator::run(options, allowance, |progress| tell(&Told::Progress(progress)))?;
             tell(&Told::Pushed(pushed));
             Ok(())
         }

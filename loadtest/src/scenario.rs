@@ -163,6 +163,9 @@ pub(crate) struct LoadSpec {
     pub(crate) connections: usize,
     pub(crate) batch_events: u64,
     pub(crate) channels: u64,
+    /// As fast as they are taken, but so that no more deliveries than this wait: about a second's worth, so that a
+    /// leg of so many seconds is over soon after. 0: no bound.
+    pub(crate) waiting_max: u64,
     pub(crate) events: MixOptions,
 }
 
@@ -174,6 +177,7 @@ impl Default for LoadSpec {
             connections: 4,
             batch_events: 150,
             channels: 1,
+            waiting_max: 50_000,
             events: MixOptions::default(),
         }
     }

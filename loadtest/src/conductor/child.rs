@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// How long a process may take to begin.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +28,8 @@ pub(crate) struct Part {
     child: Child,
     /// `None`: its output goes nowhere.
     lines: Option<Lines<BufReader<ChildStdout>>>,
+    /// `None`: it reads nothing but its order.
+    input: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -60,12 +62,13 @@ impl Part {
         let pid = child.id().ok_or_else(|| Error::work(format!("the {name} ended at once")))?;
         let mut text = serde_json::to_vec(order).map_err(|error| Error::work(error.to_string()))?;
         text.push(b'\n');
-        let input = child.stdin.take();
+        let mut input = child.stdin.take();
         let lines = child.stdout.take().map(|output| BufReader::new(output).lines());
-        let part = Part { pid, name, child, lines, log };
-        if let Some(mut input) = input {
+        if let Some(input) = &mut input {
             input.write_all(&text).await.trying(|| format!("cannot tell the {name} what to do"))?;
         }
+        let input = input.filter(|_| name == "generator");
+        let part = Part { pid, name, child, lines, input, log };
         Ok(part)
     }
 
@@ -91,6 +94,13 @@ impl Part {
             Err(_) => {
                 Err(Error::work(format!("the {} did not start in {} s", self.name, START_LIMIT.as_secs())))
             }
+        }
+    }
+
+    /// Tells a generator how many events it may push in all. One that has just ended needs no allowance.
+    pub(crate) async fn allow(&mut self, events: u64) {
+        if let Some(input) = &mut self.input {
+            let _ended = input.write_all(format!("{events}\n").as_bytes()).await;
         }
     }
 

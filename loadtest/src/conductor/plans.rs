@@ -117,7 +117,7 @@ async fn beside(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
         let events_max = spec.events_each * spec.channels;
         let options = GeneratorOptions { events_max, seconds: None, rate: None, ..load.clone() };
         let part = stage.start_push(options).await?;
-        let pushed = stage.finish_push(part).await?;
+        let pushed = stage.finish_push(part, None).await?;
         run.check(
             "the events beside were accepted",
             pushed.rejected == 0,
@@ -152,7 +152,13 @@ async fn beside(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
 
 fn beside_load(stage: &Stage<'_>, spec: &BesideSpec) -> Result<GeneratorOptions, Error> {
     let load = stage.load(spec.rate, None, u64::MAX)?;
-    Ok(GeneratorOptions { channel_prefix: BESIDE_PREFIX.into(), channels: spec.channels, ..load })
+    let channel_prefix = BESIDE_PREFIX.into();
+    Ok(GeneratorOptions { channel_prefix, channels: spec.channels, waits_for_allowance: false, ..load })
+}
+
+/// However much waits.
+fn unbounded(options: GeneratorOptions) -> GeneratorOptions {
+    GeneratorOptions { waits_for_allowance: false, ..options }
 }
 
 async fn outage(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<(), Error> {
@@ -163,14 +169,14 @@ async fn outage(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
     // A tenth first: from there on memory must not grow.
     stage.say(News::Phase(format!("outage until {owed_max} deliveries wait")));
     let first = (scenario.events_max / 10).max(1);
-    let part = stage.start_push(stage.load(scenario.load.rate, Some(seconds), first)?).await?;
-    let mut pushed = stage.finish_push(part).await?;
+    let part = stage.start_push(unbounded(stage.load(scenario.load.rate, Some(seconds), first)?)).await?;
+    let mut pushed = stage.finish_push(part, None).await?;
     let tenth_bytes = rested_bytes(stage).await;
     let watch = Watch::start();
     let rest = scenario.events_max - first;
     if rest > 0 {
-        let part = stage.start_push(stage.load(scenario.load.rate, Some(seconds), rest)?).await?;
-        let more = stage.finish_push(part).await?;
+        let part = stage.start_push(unbounded(stage.load(scenario.load.rate, Some(seconds), rest)?)).await?;
+        let more = stage.finish_push(part, None).await?;
         for (sum, more) in pushed.by_variant.iter_mut().zip(&more.by_variant) {
             *sum += more;
         }
@@ -224,7 +230,7 @@ async fn restart(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<(
     let part = stage.start_push(options).await?;
     tokio::time::sleep(Duration::from_secs_f64(seconds / 2.0)).await;
     run.put("ready_s", stage.kill_and_start().await?);
-    let pushed = stage.finish_push(part).await?;
+    let pushed = stage.finish_push(part, Some(&begun)).await?;
     let expected = stage.expected(&pushed)?;
     let end = stage.settle(&begun, expected).await?;
     let leg = stage.end(begun, pushed, expected, end);

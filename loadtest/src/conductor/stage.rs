@@ -226,6 +226,7 @@ impl<'a> Stage<'a> {
             channels: *channels,
             mix: events.clone(),
             give_up_seconds: GIVE_UP_SECONDS,
+            waits_for_allowance: rate.is_none() && self.scenario.load.waiting_max > 0,
         })
     }
 
@@ -237,12 +238,26 @@ impl<'a> Stage<'a> {
         Ok(part)
     }
 
-    /// Waits for a generator's last word.
-    pub(crate) async fn finish_push(&self, mut part: Part) -> Result<Pushed, Error> {
+    /// Waits for a generator's last word. `begun`: where its leg did, when it is part of one.
+    pub(crate) async fn finish_push(&self, mut part: Part, begun: Option<&Begun>) -> Result<Pushed, Error> {
+        let LoadSpec { waiting_max, events, .. } = &self.scenario.load;
+        let mix = Mix::new(events, CHANNEL_PREFIX, 1)?;
+        let per_channel = as_float(self.scenario.webhooks.per_channel);
+        let per_event = mix.bodies_mean(&self.scenario.webhooks.format)?.map(|mean| mean * per_channel);
         let pushed = loop {
             match part.next().await? {
                 Told::Progress(progress) => {
                     self.say(News::Live(format!("{} events taken", progress.taken)));
+                    let Some(begun) = begun else { continue };
+                    let waiting = self.waiting(begun, progress.taken, per_event).await;
+                    let room = (as_float(*waiting_max) - waiting).max(0.0)
+                        / per_event.unwrap_or(per_channel).max(0.01);
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "not negative"
+                    )]
+                    part.allow(progress.taken + room as u64).await;
                 }
                 Told::Pushed(pushed) => break pushed,
                 _ => return Err(Error::work("the generator told what is not its business")),
@@ -251,6 +266,21 @@ impl<'a> Stage<'a> {
         self.watching.pids.generator.store(0, Ordering::Relaxed);
         part.wait().await?;
         Ok(pushed)
+    }
+
+    /// Deliveries of the leg that wait in the engine. What the engine counts as waiting would do for every format, but
+    /// includes what waits for the receivers beside; an engine that is being started again says nothing.
+    async fn waiting(&self, begun: &Begun, taken: u64, per_event: Option<f64>) -> f64 {
+        match per_event {
+            Some(per_event) => {
+                let delivered = self.watching.delivered().saturating_sub(begun.stats.delivered);
+                as_float(taken) * per_event - as_float(delivered)
+            }
+            None => match self.engine() {
+                Ok(engine) => engine.metric("fanfare_backlog_deliveries").await.unwrap_or_default(),
+                Err(_) => 0.0,
+            },
+        }
     }
 
     /// Notes where a leg begins; nothing may be under way.
@@ -323,7 +353,7 @@ impl<'a> Stage<'a> {
     ) -> Result<Leg, Error> {
         let begun = self.begin().await?;
         let part = self.start_push(self.load(rate, Some(seconds), events_max)?).await?;
-        let pushed = self.finish_push(part).await?;
+        let pushed = self.finish_push(part, Some(&begun)).await?;
         let expected = self.expected(&pushed)?;
         let end = self.settle(&begun, expected).await?;
         Ok(self.end(begun, pushed, expected, end))

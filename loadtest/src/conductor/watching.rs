@@ -82,6 +82,11 @@ impl Watching {
         self.latest.borrow_and_update().clone().map_err(|text| gone(&text))
     }
 
+    /// Deliveries as of the last look.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.latest.borrow().as_ref().map_or(0, |stats| stats.delivered)
+    }
+
     /// All looks so far.
     pub(crate) fn samples(&self) -> Vec<Sample> {
         locked(&self.samples).clone()

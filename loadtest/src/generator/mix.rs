@@ -206,6 +206,19 @@ impl Mix {
         self.variants.first().map_or("{}", |variant| &variant.payload)
     }
 
+    /// Bodies of an event on average, in a format; `None` when only the engine knows the format.
+    ///
+    /// # Errors
+    /// As [`Self::bodies`].
+    pub(crate) fn bodies_mean(&self, format: &str) -> Result<Option<f64>, Error> {
+        let Some(bodies) = self.bodies(format)? else { return Ok(None) };
+        let ends =
+            self.variants.iter().skip(1).map(|variant| f64::from(variant.from)).chain([4_294_967_296.0]);
+        let each = self.variants.iter().zip(ends).zip(bodies);
+        let weighted = each.map(|((variant, end), bodies)| (end - f64::from(variant.from)) * bodies as f64);
+        Ok(Some(weighted.sum::<f64>() / 4_294_967_296.0))
+    }
+
     /// How many bodies each variant has in a format; `None` when only the engine knows the format.
     ///
     /// # Errors
@@ -295,6 +308,9 @@ mod tests {
         assert!(bodies.contains(&1) && bodies.iter().any(|count| *count > 1), "{bodies:?}");
         assert_eq!(mix.bodies("CLOUDEVENTS").unwrap(), None);
         assert!(mix.bodies("no name").is_err());
+        let mean = bodies.iter().sum::<u64>() as f64 / bodies.len() as f64;
+        assert!((mix.bodies_mean("Z_API").unwrap().unwrap() - mean).abs() < 0.001);
+        assert_eq!(mix.bodies_mean("DEFAULT").unwrap(), Some(1.0));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinSet, LocalSet};
@@ -48,6 +50,26 @@ pub(crate) struct GeneratorOptions {
     pub(crate) mix: MixOptions,
     /// A batch that was not taken for so long ends the push.
     pub(crate) give_up_seconds: u64,
+    /// Pushes no more events than it is allowed to meanwhile, so that what waits in the engine stays bounded.
+    pub(crate) waits_for_allowance: bool,
+}
+
+/// How many events may be pushed in all; may grow meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance(Arc<AtomicU64>);
+
+impl Allowance {
+    pub(crate) fn unlimited() -> Self {
+        Allowance(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+
+    pub(crate) fn set(&self, events: u64) {
+        self.0.store(events, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of it.
@@ -91,7 +113,11 @@ pub(crate) struct Progress {
 ///
 /// # Errors
 /// When the options cannot be used, or the server takes nothing any more.
-pub(crate) fn run(options: GeneratorOptions, tell: impl Fn(Progress) + 'static) -> Result<Pushed, Error> {
+pub(crate) fn run(
+    options: GeneratorOptions,
+    allowance: Allowance,
+    tell: impl Fn(Progress) + 'static,
+) -> Result<Pushed, Error> {
     if options.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e7)) {
         return Err(Error::usage("rate must be above 0 and at most 10000000 events a second"));
     }
@@ -103,12 +129,13 @@ pub(crate) fn run(options: GeneratorOptions, tell: impl Fn(Progress) + 'static) 
         .enable_all()
         .build()
         .trying(|| "cannot start an event loop".into())?;
-    LocalSet::new().block_on(&runtime, push_all(options, mix, tell))
+    LocalSet::new().block_on(&runtime, push_all(options, mix, allowance, tell))
 }
 
 async fn push_all(
     options: GeneratorOptions,
     mix: Mix,
+    allowance: Allowance,
     tell: impl Fn(Progress) + 'static,
 ) -> Result<Pushed, Error> {
     let watch = Watch::start();
@@ -120,7 +147,7 @@ async fn push_all(
         }
         None => {
             let (events_max, seconds) = (options.events_max, options.seconds);
-            (Source::AsTaken { next: Cell::new(0), events_max, seconds, watch }, None)
+            (Source::AsTaken { next: Cell::new(0), events_max, seconds, watch, allowance }, None)
         }
     };
     let pushed = Pushed { by_variant: vec![0; mix.variant_count()], ..Pushed::default() };
@@ -240,6 +267,7 @@ mod tests {
             channels: 3,
             mix: MixOptions::default(),
             give_up_seconds: 30,
+            waits_for_allowance: false,
         }
     }
 
@@ -280,24 +308,48 @@ mod tests {
 
     #[test]
     fn so_many_events_are_pushed_and_no_more() {
-        let pushed = run(options(server()), |_| {}).unwrap();
+        let pushed = run(options(server()), Allowance::unlimited(), |_| {}).unwrap();
         assert_eq!((pushed.accepted, pushed.refusals, pushed.rejected, pushed.unsent), (100, 2, 0, 0));
         assert_eq!((pushed.by_variant.iter().sum::<u64>(), pushed.requests), (100, 4));
         assert_eq!(pushed.ingest.count, 4);
     }
 
     #[test]
+    fn no_more_is_pushed_than_is_allowed() {
+        let allowance = Allowance::unlimited();
+        allowance.set(60);
+        let (told, more) = (allowance.clone(), std::cell::Cell::new(0));
+        let seen = move |progress: Progress| {
+            // Never beyond what is allowed; when that is reached, the rest is allowed.
+            assert!(progress.taken <= told.get(), "{progress:?}");
+            if progress.taken == 60 && more.replace(1) == 0 {
+                told.set(u64::MAX);
+            }
+        };
+        let pushed = run(options(server()), allowance, seen).unwrap();
+        assert_eq!(pushed.accepted, 100);
+        let none = Allowance::unlimited();
+        none.set(0);
+        let short = GeneratorOptions { seconds: Some(0.01), ..options(server()) };
+        assert_eq!(run(short, none, |_| {}).unwrap().accepted, 0, "time ends the wait for an allowance too");
+    }
+
+    #[test]
     fn a_schedule_sends_all_that_is_due() {
-        let pushed = run(GeneratorOptions { rate: Some(1e6), ..options(server()) }, |_| {}).unwrap();
+        let pushed =
+            run(GeneratorOptions { rate: Some(1e6), ..options(server()) }, Allowance::unlimited(), |_| {})
+                .unwrap();
         assert_eq!((pushed.accepted, pushed.unsent), (100, 0));
     }
 
     #[test]
     fn a_server_that_is_not_there_ends_the_push() {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = run(GeneratorOptions { give_up_seconds: 0, ..options(address) }, |_| {}).unwrap_err();
+        let error =
+            run(GeneratorOptions { give_up_seconds: 0, ..options(address) }, Allowance::unlimited(), |_| {})
+                .unwrap_err();
         assert!(error.to_string().contains("took no events for 0 s"), "{error}");
         let bad = GeneratorOptions { rate: Some(0.0), ..options(address) };
-        assert!(run(bad, |_| {}).is_err());
+        assert!(run(bad, Allowance::unlimited(), |_| {}).is_err());
     }
 }

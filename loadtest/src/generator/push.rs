@@ -1,6 +1,6 @@
 //! One connection of the generator: makes a batch, sends it, repeats it until it is answered.
 
-use super::{GeneratorOptions, Pushed};
+use super::{Allowance, GeneratorOptions, Pushed};
 use crate::clock::{self, Watch};
 use crate::error::Error;
 use crate::generator::mix::Mix;
@@ -14,6 +14,8 @@ use tokio::sync::{Mutex, mpsc};
 
 /// Wait before a batch that was not taken is sent again.
 const WAIT: Duration = Duration::from_millis(20);
+/// How often a connection without events looks whether more are allowed.
+const ALLOWANCE_PERIOD: Duration = Duration::from_millis(2);
 /// Longest wait a server may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Longest answer waited for.
@@ -34,7 +36,7 @@ pub(super) enum Source {
     /// From a schedule that does not wait for answers.
     Schedule(Mutex<mpsc::Receiver<Bunch>>),
     /// As many as are taken, up to a number and a time.
-    AsTaken { next: Cell<u64>, events_max: u64, seconds: Option<f64>, watch: Watch },
+    AsTaken { next: Cell<u64>, events_max: u64, seconds: Option<f64>, watch: Watch, allowance: Allowance },
 }
 
 impl Source {
@@ -54,15 +56,21 @@ impl Source {
                     bunches.push(bunch);
                 }
             }
-            Source::AsTaken { next, events_max, seconds, watch } => {
+            Source::AsTaken { next, events_max, seconds, watch, allowance } => loop {
                 let first = next.get();
-                let count = max.min(events_max.saturating_sub(first));
-                if count == 0 || seconds.is_some_and(|seconds| watch.seconds() >= seconds) {
+                let left = max.min(events_max.saturating_sub(first));
+                if left == 0 || seconds.is_some_and(|seconds| watch.seconds() >= seconds) {
                     return false;
+                }
+                let count = left.min(allowance.get().saturating_sub(first));
+                if count == 0 {
+                    tokio::time::sleep(ALLOWANCE_PERIOD).await;
+                    continue;
                 }
                 next.set(first + count);
                 bunches.push(Bunch { first, count, sent_us: clock::unix_us() });
-            }
+                break;
+            },
         }
         true
     }
