@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::exit::Failure;
-use crate::{deliveries, demo, keys, listen, plugin, render, send, serve, verify, webhooks};
+use crate::{bench, deliveries, demo, keys, listen, plugin, render, send, serve, verify, webhooks};
 use clap::{Parser, Subcommand};
 
 /// Takes the events of a messaging hub and delivers each, signed, to every webhook that asked for it.
@@ -96,6 +96,19 @@ Examples:
 
 The server is taken from FANFARE_URL and the key (scope operate) from FANFARE_API_KEY, or from flags.")]
     Keys(keys::KeysArgs),
+    /// See how fast it is on this machine: engine, receiver, generator and bare HTTP clients, one report
+    #[command(after_help = "\
+Examples:
+  fanfare bench
+  fanfare bench --list
+  fanfare bench --scenario fan-out-1 --scenario half-load --out report
+
+Without --scenario a selection of a minute runs. Each run has a directory, ports and processes of its own, on
+loopback; all are gone when it ends. Exit 1 when an accepted event did not arrive, arrived twice or was not signed.")]
+    Bench(bench::BenchArgs),
+    /// One process of `fanfare bench`, which tells it what to do
+    #[command(hide = true, after_help = "Started by fanfare bench as: fanfare bench-part < ORDER")]
+    BenchPart,
 }
 
 /// Carries out a command line.
@@ -114,6 +127,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Plugin(args) => block_on(plugin::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Keys(args) => block_on(keys::run(args)),
+        Command::Bench(args) => block_on(bench::run(args)),
+        Command::BenchPart => bench::run_part(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! Invariants: only [`clock`] looks at a clock; every failure ends in one of the codes of [`exit`]; secrets come from
 //! flags, files or the environment, and are printed only where a person asked for a new one.
 
+mod bench;
 mod cli;
 mod client;
 mod clock;
