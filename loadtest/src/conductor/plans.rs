@@ -2,7 +2,7 @@
 
 use super::News;
 use super::engine::folder_bytes;
-use super::stage::{BESIDE_PREFIX, Leg, Receiver, Stage};
+use super::stage::{BESIDE_PREFIX, Leg, REST, Receiver, Stage};
 use crate::clock::Watch;
 use crate::error::Error;
 use crate::findings::Run;
@@ -218,7 +218,7 @@ async fn outage(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
 
 /// Memory after a moment without load.
 async fn rested_bytes(stage: &Stage<'_>) -> u64 {
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(REST).await;
     stage.engine_usage().anonymous_bytes
 }
 
