@@ -76,7 +76,8 @@ def read(data):
     if data.count(b"[") + data.count(b"{") > DEPTH_MAX:
         check_depth(data)
     try:
-        event = json.loads(data)
+        # As text: of bytes, `json` guesses an encoding and goes looking for a codec that is not inside.
+        event = json.loads(data.decode())
     except ValueError as error:
         raise Invalid(f"the event cannot be read: {error}") from None
     if not isinstance(event, dict):
