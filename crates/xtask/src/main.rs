@@ -8,6 +8,7 @@
 //! ([`tidy`]).
 
 mod fuzz;
+mod guests;
 mod plugins;
 mod setup;
 mod sim;
@@ -27,7 +28,7 @@ const COMMANDS: &[(&str, &str, Chore)] = &[
     ("golden", "rewrites the expected files of tests/golden; review the difference like code", steps::golden),
     (
         "plugins",
-        "builds the plugins that ship; --check: that they are what their sources give",
+        "builds all plugins; --check: those that ship are what their sources give; --others: the rest only",
         plugins::run_all,
     ),
     ("sim", "lives many simulated worlds in a release build: --seeds N [--from S]", sim::run),

@@ -4,6 +4,7 @@
 //! Debian's packages have its source, which is then built along. Bytes are the same again only from the same compiler,
 //! so a file beside the components says which one it was; with another one, `--check` compares what they render.
 
+use crate::guests;
 use crate::steps::{cargo, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,13 +31,14 @@ struct Toolchain {
     is_std_from_source: bool,
 }
 
-/// `cargo xtask plugins [--check]`.
+/// `cargo xtask plugins [--check | --others]`.
 pub(crate) fn run_all(top: &Path) -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => build_all(top),
-        ["--check"] => check(top),
-        _ => Err("usage: cargo xtask plugins [--check]".into()),
+        [] => build_all(top).and_then(|()| guests::build_all(top)),
+        ["--check"] => check(top).and_then(|()| guests::build_all(top)),
+        ["--others"] => guests::build_all(top),
+        _ => Err("usage: cargo xtask plugins [--check | --others]".into()),
     }
 }
 
@@ -135,7 +137,7 @@ fn build(top: &Path, toolchain: &Toolchain, to: &Path) -> Result<(), String> {
     let guests = top.join("plugins");
     let target = guests.join("target/guests");
     for (folder, package, file) in RUST_GUESTS {
-        toolchain.build(&guests, package, &target)?;
+        toolchain.build(&guests, &guests, package, &target)?;
         let core = target.join(TARGET).join("release").join(format!("{}.wasm", package.replace('-', "_")));
         let source = guests.join(folder);
         let paths = [core, source.join("manifest.json"), source.join("vectors"), to.join(file)];
@@ -143,6 +145,23 @@ fn build(top: &Path, toolchain: &Toolchain, to: &Path) -> Result<(), String> {
         example(top, "pack", &texts.each_ref().map(String::as_str))?;
     }
     Ok(())
+}
+
+/// Builds a guest that is a project of its own: its library, named `plugin`, where cargo would have put it. The
+/// dependencies are those of `plugins/Cargo.lock`, so that what was built for the guests here is not built again.
+pub(crate) fn build_project(top: &Path, project: &Path, package: &str) -> Result<(), String> {
+    let toolchain = Toolchain::find(top)?;
+    let guests = top.join("plugins");
+    let target = guests.join("target/guests");
+    let lock = read(&guests.join("Cargo.lock"))?;
+    write(&project.join("Cargo.lock"), &String::from_utf8_lossy(&lock))?;
+    cargo(project, &["update", "--workspace", "--quiet"], &[])?;
+    toolchain.build(&guests, project, package, &target)?;
+    let [from, to] = [target, project.join("target")].map(|folder| folder.join(TARGET).join("release"));
+    std::fs::create_dir_all(&to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
+    std::fs::copy(from.join("plugin.wasm"), to.join("plugin.wasm"))
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", from.display()))
 }
 
 /// This crate has no dependency; what needs the host is an example of the host's crate.
@@ -205,7 +224,9 @@ impl Toolchain {
         Ok(format!("{}\n{std}\n", self.ask(&["-vV"])?))
     }
 
-    fn build(&self, guests: &Path, package: &str, target: &Path) -> Result<(), String> {
+    /// Builds a package of the workspace `project`. `guests` is what is remapped: flags that differ would build the
+    /// standard library once more.
+    fn build(&self, guests: &Path, project: &Path, package: &str, target: &Path) -> Result<(), String> {
         let flags: Vec<String> = remaps(guests, &self.ask(&["--print", "sysroot"])?)
             .iter()
             .map(|(from, to)| format!("\"--remap-path-prefix={from}={to}\""))
@@ -220,7 +241,7 @@ impl Toolchain {
         let program = self.cargo.to_string_lossy();
         println!("$ {program} {}", arguments.join(" "));
         let mut command = Command::new(&self.cargo);
-        command.args(&arguments).current_dir(guests).env("RUSTC", &self.rustc);
+        command.args(&arguments).current_dir(project).env("RUSTC", &self.rustc);
         // Set by the cargo that runs this; they are not meant for another one.
         for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER"] {
             command.env_remove(name);

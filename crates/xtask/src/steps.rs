@@ -1,6 +1,6 @@
 //! The steps that are processes: cargo, mostly.
 
-use crate::{plugins, setup, tidy};
+use crate::{guests, plugins, setup, tidy};
 use std::path::Path;
 use std::process::Command;
 
@@ -21,10 +21,10 @@ pub(crate) fn check(top: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Sets up, builds the binary that end-to-end tests start, and runs all tests.
+/// Sets up, builds the binary that end-to-end tests start and the plugins they put into it, and runs all tests.
 pub(crate) fn test(top: &Path) -> Result<(), String> {
     setup::run_all(top)?;
-    cargo(top, &["build", "--package", "fanfare"], &[])?;
+    guests::build_all(top)?;
     cargo(top, &["test", "--workspace"], &[])
 }
 
