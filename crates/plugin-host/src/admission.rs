@@ -137,10 +137,19 @@ pub(crate) fn admit(
 ) -> Result<Admitted, FormatError> {
     let admitted = admit_before_vectors(host, bytes, signature, policy, settings)?;
     let Admitted { manifest, component } = &admitted;
+    let settings = settings_of_vectors(manifest, settings);
     for vector in &manifest.vectors {
         check_vector(host, &mut start(host, component, manifest, settings)?, manifest, vector)?;
     }
     Ok(admitted)
+}
+
+/// Vectors tell what a plugin does by itself: an operator's settings must not make a good plugin look wrong. One whose
+/// schema demands settings gets the operator's.
+fn settings_of_vectors<'a>(manifest: &Manifest, settings: &'a str) -> &'a str {
+    let none = serde_json::Value::Object(serde_json::Map::new());
+    let fits = |schema| Schema::compile(schema).is_ok_and(|schema| schema.check(&none).is_ok());
+    if manifest.settings_schema.as_ref().is_none_or(fits) { "{}" } else { settings }
 }
 
 fn start(
