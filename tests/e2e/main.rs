@@ -14,6 +14,7 @@ mod deliveries;
 mod drain;
 mod foreign;
 mod gates;
+mod guests;
 mod hostile;
 mod ingest;
 mod injection;
