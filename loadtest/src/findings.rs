@@ -58,6 +58,8 @@ impl Run {
 pub(crate) struct ScenarioFindings {
     pub(crate) name: String,
     pub(crate) about: String,
+    /// From a file: it may be called like one that comes along and be another.
+    pub(crate) is_own: bool,
     pub(crate) runs: Vec<Run>,
     /// Why a run could not be made, or not to its end; the others stand.
     pub(crate) failure: Option<String>,
@@ -112,8 +114,9 @@ impl Findings {
         self.scenarios.iter().all(ScenarioFindings::is_good)
     }
 
+    /// One that comes along.
     pub(crate) fn scenario(&self, name: &str) -> Option<&ScenarioFindings> {
-        self.scenarios.iter().find(|scenario| scenario.name == name)
+        self.scenarios.iter().find(|scenario| scenario.name == name && !scenario.is_own)
     }
 }
 
@@ -140,6 +143,7 @@ mod tests {
         let findings = |run: &Run, failure: Option<&str>| ScenarioFindings {
             name: "s".into(),
             about: String::new(),
+            is_own: false,
             runs: vec![run.clone()],
             failure: failure.map(str::to_owned),
         };

@@ -128,7 +128,7 @@ fn plan(options: &BenchOptions) -> Result<Vec<Planned>, Error> {
     if options.scenarios.is_empty() {
         let quick = known.into_iter().filter_map(|scenario| {
             let seconds = scenario.quick_seconds?;
-            Some(Planned { scenario, runs: options.runs.unwrap_or(1), seconds })
+            Some(Planned { scenario, is_own: false, runs: options.runs.unwrap_or(1), seconds })
         });
         return Ok(quick.collect());
     }
@@ -136,17 +136,17 @@ fn plan(options: &BenchOptions) -> Result<Vec<Planned>, Error> {
         .scenarios
         .iter()
         .map(|name| {
-            let scenario = find(name, &known)?;
+            let (scenario, is_own) = find(name, &known)?;
             let (runs, seconds) = (options.runs.unwrap_or(scenario.runs), scenario.seconds);
-            Ok(Planned { scenario, runs, seconds })
+            Ok(Planned { scenario, is_own, runs, seconds })
         })
         .collect()
 }
 
-/// By name, or else from a file.
-fn find(name: &str, known: &[Scenario]) -> Result<Scenario, Error> {
+/// By name, or else from a file; whether it is from one.
+fn find(name: &str, known: &[Scenario]) -> Result<(Scenario, bool), Error> {
     if let Some(scenario) = known.iter().find(|scenario| scenario.name == name) {
-        return Ok(scenario.clone());
+        return Ok((scenario.clone(), false));
     }
     if !name.contains(['/', '.']) {
         let names: Vec<&str> = known.iter().map(|scenario| scenario.name.as_str()).collect();
@@ -154,7 +154,7 @@ fn find(name: &str, known: &[Scenario]) -> Result<Scenario, Error> {
         return Err(Error::usage(format!("there is no scenario {name}; known: {names}; or name a file")));
     }
     let text = std::fs::read_to_string(name).trying(|| format!("cannot read the scenario {name}"))?;
-    Scenario::parse(name, &text)
+    Ok((Scenario::parse(name, &text)?, true))
 }
 
 #[cfg(test)]
@@ -181,7 +181,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("own.toml");
         std::fs::write(&file, "name = \"own\"\nabout = \"mine\"\nseconds = 1\n").unwrap();
-        assert_eq!(planned(&[file.to_str().unwrap()], None).unwrap()[0].scenario.name, "own");
+        let own = planned(&[file.to_str().unwrap()], None).unwrap();
+        assert_eq!((own[0].scenario.name.as_str(), own[0].is_own), ("own", true));
         for (name, text) in
             [("fan-out-2", "known: fan-out-1, "), ("./nowhere.toml", "cannot read the scenario")]
         {

@@ -94,6 +94,8 @@ impl<'a> Bench<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     pub(crate) scenario: Scenario,
+    /// From a file.
+    pub(crate) is_own: bool,
     pub(crate) runs: usize,
     pub(crate) seconds: f64,
 }
@@ -102,10 +104,11 @@ pub(crate) struct Planned {
 pub(crate) async fn conduct(bench: &Bench<'_>, planned: &[Planned], mut findings: Findings) -> Findings {
     let total = planned.iter().map(|planned| planned.runs).sum();
     let mut number = 0;
-    for Planned { scenario, runs, seconds } in planned {
+    for Planned { scenario, is_own, runs, seconds } in planned {
         let mut found = ScenarioFindings {
             name: scenario.name.clone(),
             about: scenario.about.clone(),
+            is_own: *is_own,
             runs: Vec::new(),
             failure: None,
         };

@@ -196,6 +196,7 @@ mod tests {
         let scenario = ScenarioFindings {
             name: "fan-out-1".into(),
             about: "the cost".into(),
+            is_own: false,
             runs: vec![run],
             failure: Some("no port".into()),
         };

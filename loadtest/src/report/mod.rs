@@ -96,8 +96,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut findings = crate::conductor::new_findings("1", "now".into(), true);
         let run = Run { curve: vec![(50.0, 900), (99.0, 4000)], ..Run::default() };
-        let scenario =
-            ScenarioFindings { name: "s".into(), about: "a".into(), runs: vec![run], failure: None };
+        let scenario = ScenarioFindings {
+            name: "s".into(),
+            about: "a".into(),
+            is_own: false,
+            runs: vec![run],
+            failure: None,
+        };
         findings.scenarios.push(scenario);
         let out = folder.path().join("new");
         write(&findings, &out).unwrap();

@@ -171,6 +171,7 @@ mod tests {
         findings.scenarios.push(ScenarioFindings {
             name: scenario.into(),
             about: String::new(),
+            is_own: false,
             runs: runs.collect(),
             failure: None,
         });
@@ -199,6 +200,21 @@ mod tests {
             "not measured"
         );
         assert_eq!(verdict("half-load", &[], "signing").command, "cargo bench");
+    }
+
+    #[test]
+    fn an_own_scenario_of_the_same_name_is_not_held_against_the_bar() {
+        let mut findings = crate::conductor::new_findings("0", "now".into(), false);
+        let mut run = Run::default();
+        run.put("ratio_to_hyper", 1.0);
+        findings.scenarios.push(ScenarioFindings {
+            name: "fan-out-1".into(),
+            about: String::new(),
+            is_own: true,
+            runs: vec![run],
+            failure: None,
+        });
+        assert_eq!(outcomes(&findings)[0].verdict, "not measured");
     }
 
     #[test]
