@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod bench;
 mod blocked;
 mod changes;
 mod cloudevents;
