@@ -1,8 +1,8 @@
 //! The load harness: how fast fanfare is on this machine, and how far that is from what the machine can do at all.
 //!
-//! What it is: a [`receiver`] that counts deliveries, a [`generator`] that pushes events, [`floors`] that send the same
-//! body with nothing but an HTTP client, and a [`conductor`] that starts each as a process of its own beside the
-//! engine, as a [`scenario`] says, and writes one [`report`]. `fanfare bench` is its command line.
+//! What it is: a `receiver` that counts deliveries, a `generator` that pushes events, `floors` that send the same
+//! body with nothing but an HTTP client, and a `conductor` that starts each as a process of its own beside the
+//! engine, as a `scenario` says, and writes one `report`. `fanfare bench` is its command line.
 //!
 //! What it is not: a part of the engine, or a double of it. The engine it starts is the binary that users start; it is
 //! configured by its flags and talked to over HTTP.
