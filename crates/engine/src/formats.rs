@@ -100,7 +100,8 @@ impl Inner {
     async fn delete_format(self: &Arc<Self>, name: FormatName) -> Result<(), EngineError> {
         let formats = &self.options.formats;
         let list = formats.list();
-        let standing = list.iter().find(|standing| standing.name == name).ok_or(EngineError::UnknownFormat)?;
+        let standing =
+            list.iter().find(|standing| standing.name == name).ok_or(EngineError::UnknownFormat)?;
         // What was not put by API is not removed by it either: the answer says what to do.
         if standing.source != FormatSource::Api || formats.remains_without_api(&name) {
             return Ok(formats.delete(name).await?);

@@ -16,10 +16,8 @@ use fanfare_core::ports::formats::Formats;
 use fanfare_core::ports::history::History;
 use fanfare_core::ports::{Clock, Formatter, Store, StoreError, Transport};
 use fanfare_core::secret::SigningSecret;
-use fanfare_core::webhook::{
-    Account, ApiKey, Auth, Channel, DeliveryPolicy, DeliverySettings, FormatName, Scopes, Webhook,
-};
-use fanfare_core::{AccountId, ChannelId, KeyId, Now, Secret, WebhookId};
+use fanfare_core::webhook::{Auth, DeliveryPolicy, DeliverySettings, FormatName, Scopes, Webhook};
+use fanfare_core::{AccountId, ChannelId, Now, Secret, WebhookId};
 use fanfare_render::event::{EventError, ParsedEvent};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -380,71 +378,6 @@ impl Engine {
             let mail = WorkerMail { reconfigured: vec![shared], ..WorkerMail::default() };
             let _ = worker.addr.send(mail).await;
         }
-    }
-
-    /// Makes or changes an account.
-    ///
-    /// # Errors
-    /// When it cannot be stored.
-    pub async fn put_account(&self, account: Account) -> Result<(), EngineError> {
-        self.inner.registry.put_account(account).await
-    }
-
-    /// Reads an account.
-    #[must_use]
-    pub fn account(&self, id: &AccountId) -> Option<Account> {
-        self.inner.registry.catalog.accounts.get(id).map(|account| account.clone())
-    }
-
-    /// Makes a key; the text is shown once.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownAccount`].
-    pub async fn create_key(
-        &self,
-        account: &AccountId,
-        scopes: Scopes,
-    ) -> Result<(ApiKey, Secret), EngineError> {
-        self.inner.registry.create_key(account, scopes).await
-    }
-
-    /// Reads a key's record.
-    #[must_use]
-    pub fn key(&self, account: &AccountId, id: &KeyId) -> Option<ApiKey> {
-        self.inner.registry.catalog.key(account, id)
-    }
-
-    /// All keys of an account, by creation time.
-    #[must_use]
-    pub fn keys(&self, account: &AccountId) -> Vec<ApiKey> {
-        self.inner.registry.catalog.keys(account)
-    }
-
-    /// Removes a key; it stops working at once.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownKey`].
-    pub async fn delete_key(&self, account: &AccountId, id: &KeyId) -> Result<(), EngineError> {
-        self.inner.registry.delete_key(account, id).await
-    }
-
-    /// Makes or changes a channel. `phone: None` keeps what is known.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownAccount`].
-    pub async fn put_channel(
-        &self,
-        id: ChannelId,
-        account: AccountId,
-        phone: Option<String>,
-    ) -> Result<Channel, EngineError> {
-        self.inner.registry.put_channel(id, account, phone).await
-    }
-
-    /// Reads a channel.
-    #[must_use]
-    pub fn channel(&self, id: &ChannelId) -> Option<Channel> {
-        self.inner.registry.channel(id).map(|entry| entry.to_channel())
     }
 
     /// The engine's own time, which all it tells of is measured by.

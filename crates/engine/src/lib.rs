@@ -26,6 +26,7 @@ mod ingest;
 mod live;
 mod manage;
 mod metrics;
+mod operating;
 mod outbox;
 mod start;
 mod vitals;
