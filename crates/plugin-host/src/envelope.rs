@@ -93,7 +93,8 @@ mod tests {
     use fanfare_core::{ChannelId, EventId, Seq};
 
     fn check(envelope: &str, phone: Option<&str>, expected: &str) {
-        let payload = envelope.find("{\"p\":").map_or(0..0, |start| start..start + "{\"p\":{\"id\":1}}".len());
+        let payload =
+            envelope.find("{\"p\":").map_or(0..0, |start| start..start + "{\"p\":{\"id\":1}}".len());
         let event = Event {
             seq: Seq(1),
             id: EventId::parse("E").expect("id"),

@@ -49,9 +49,13 @@ impl Meters {
         if let Some(count) = self.render_us_counts.get(index) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        if let Err((kind, _)) = outcome
-            && let Some(count) = self.faults.get(*kind as usize)
-        {
+        if let Err((kind, _)) = outcome {
+            self.note_fault(*kind);
+        }
+    }
+
+    fn note_fault(&self, kind: Fault) {
+        if let Some(count) = self.faults.get(kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -144,6 +148,16 @@ impl Generation {
     pub(crate) fn left_alone(&self) -> Rendered {
         let name = self.name.as_str();
         Rendered::Later { message: format!("plugin {name} is left alone after faults in a row") }
+    }
+
+    /// Counts a deadline that is no render's end; `false`: not the first one in a row, so that it is one.
+    pub(crate) fn forgives_deadline(&self) -> bool {
+        let is_first =
+            self.deadlines_in_a_row.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_first {
+            self.meters.note_fault(Fault::Deadline);
+        }
+        is_first
     }
 
     /// Counts a render, and leaves the plugin alone when it was one fault too many.

@@ -15,8 +15,11 @@ type Answer = Pin<Box<dyn Future<Output = Rendered> + Send>>;
 #[test]
 fn renders_of_a_looping_plugin_do_not_hold_up_those_of_others() {
     let site = Site::open(|options| options.threads = 2);
-    site.put("LOOPING", &named("LOOPING", &format!("(if (i32.gt_u (local.get $size) (i32.const 50)) (then {SPIN})) {ECHO}")))
-        .expect("admitted");
+    site.put(
+        "LOOPING",
+        &named("LOOPING", &format!("(if (i32.gt_u (local.get $size) (i32.const 50)) (then {SPIN})) {ECHO}")),
+    )
+    .expect("admitted");
     site.put("GOOD", &named("GOOD", ECHO)).expect("admitted");
     let ask = |under: &str, seq: u64, envelope: &str| -> Answer {
         site.formats.render(&name(under), numbered(seq, envelope))

@@ -74,14 +74,40 @@ fn headers_that_are_ours_or_end_a_header_are_faults() {
     let good = bodies(rendered("CE-Id", "1"));
     assert_eq!(good[0].headers, [("ce-id".into(), "1".into())]);
     let ours = [
-        "host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "te", "trailer",
-        "upgrade", "proxy-authorization", "authorization", "cookie", "webhook-id", "webhook-signature",
-        "webhook-timestamp", "X-Hub-Signature-256", "x-hub-event", "user-agent", "expect", "forwarded",
-        "x-forwarded-for", "date", "idempotency-key", "", "ce-\\0d\\0ax", "ce-a b", "ce-a:",
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "proxy-authorization",
+        "authorization",
+        "cookie",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+        "X-Hub-Signature-256",
+        "x-hub-event",
+        "user-agent",
+        "expect",
+        "forwarded",
+        "x-forwarded-for",
+        "date",
+        "idempotency-key",
+        "",
+        "ce-\\0d\\0ax",
+        "ce-a b",
+        "ce-a:",
     ];
     for name in ours {
         let text = fault(rendered(name, "1"));
-        assert!(text.starts_with("internal: header ") && text.ends_with("may not be set by a plugin"), "{text}");
+        assert!(
+            text.starts_with("internal: header ") && text.ends_with("may not be set by a plugin"),
+            "{text}"
+        );
     }
     for value in ["a\\0d\\0aevil: 1", "a\\0a", "a\\00", " a", "a ", "\\7f"] {
         let text = fault(rendered("ce-id", value));

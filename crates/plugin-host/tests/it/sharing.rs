@@ -123,7 +123,8 @@ fn a_fresh_instance_for_each_event_when_asked_for() {
 #[test]
 fn an_instance_is_made_anew_when_it_has_grown_beyond_half_its_limit() {
     // Four pages more each time; 16 MiB are 256 pages.
-    let site = Site::with("(drop (memory.grow (i32.const 50))) (call $one (local.get $at) (local.get $size))");
+    let site =
+        Site::with("(drop (memory.grow (i32.const 50))) (call $one (local.get $at) (local.get $size))");
     for _ in 0..9 {
         bodies(site.render("{}"));
     }
