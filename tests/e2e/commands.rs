@@ -189,8 +189,10 @@ async fn listen_that_refuses_gets_no_request() {
 async fn the_demo_ends_well() {
     let ended = Program::fanfare(["demo", "--burst", "2000"]).run().await;
     let output = ended.expect(0);
-    assert!(output.contains("DEFAULT") && output.contains("Z_API"), "{output}");
-    assert!(output.contains("burst: 2000 events, 4000 deliveries"), "{output}");
+    for format in ["DEFAULT", "Z_API", "CLOUDEVENTS"] {
+        assert!(output.contains(format), "{output}");
+    }
+    assert!(output.contains("burst: 2000 events, 6000 deliveries"), "{output}");
 }
 
 #[tokio::test]

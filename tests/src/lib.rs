@@ -1,7 +1,7 @@
 //! What the suites that run the real binary share: starting it, talking to it, and looking through all it writes.
 //!
 //! What it is: [`Node`] starts `fanfare serve` in a directory of its own and always ends it; [`Api`] calls it over
-//! HTTP; [`Program`] runs any other command; [`events`] makes events. The suites are `e2e/` (one property a test) and
+//! HTTP; [`Program`] runs any other command; [`events`] makes events, [`guests`] plugins. The suites are `e2e/` (one property a test) and
 //! `recovery/` (killed again and again under load); `golden/` needs no process.
 //!
 //! What it is not: a double of anything. Receivers come from `fanfare_testkit::receiver`.
@@ -13,8 +13,10 @@
 
 pub mod api;
 pub mod binary;
+mod compiled;
 pub mod events;
 pub mod foreign;
+pub mod guests;
 pub mod node;
 pub mod program;
 pub mod secrets;

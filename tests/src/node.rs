@@ -1,8 +1,8 @@
 //! `fanfare serve` as a process.
 
 use crate::api::Api;
-use crate::binary;
 use crate::secrets::Secrets;
+use crate::{binary, compiled};
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,7 @@ impl Node {
         }
         let api = &self.api;
         crate::until("readiness", || async { (api.get("/readyz").await.status == 200).then_some(()) }).await;
+        compiled::keep(&self.data_dir());
     }
 
     /// With this node's key.
@@ -238,6 +239,7 @@ pub fn command(folder: &Path, options: &NodeOptions) -> Command {
 }
 
 fn spawn(folder: &Path, options: &NodeOptions) -> Child {
+    compiled::give(&folder.join("data"));
     command(folder, options)
         .stdin(Stdio::null())
         .stdout(append(&folder.join("out")))
