@@ -13,6 +13,9 @@ use crate::scenario::{BesideSpec, Plan};
 use std::time::Duration;
 
 const MB: f64 = 1e6;
+/// Between two looks at what is in flight, and how often at most: a load that keeps rising is measured as it is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOKS_MAX: usize = 20;
 
 /// Plays the scenario's plan on a stage that is set.
 pub(crate) async fn play(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<(), Error> {
@@ -123,8 +126,7 @@ async fn beside(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
             pushed.rejected == 0,
             format!("{} rejected", pushed.rejected),
         );
-        // Until attempts are under way as far as they may be.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        settle_in_flight(stage).await?;
     }
     let flood = match spec.rate {
         Some(_) => Some(stage.start_push(load).await?),
@@ -213,6 +215,20 @@ async fn outage(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
     run.put("recovery_per_second", as_float(leg.delivered) / watch.seconds().max(1e-3));
     run.put("deliveries_per_second", as_float(leg.delivered) / watch.seconds().max(1e-3));
     stage.judge(run, &leg, scenario.outage.restarts);
+    Ok(())
+}
+
+/// Waits until attempts are under way as far as they may be: no more are than a moment before.
+async fn settle_in_flight(stage: &Stage<'_>) -> Result<(), Error> {
+    let mut before = 0.0;
+    for _ in 0..LOOKS_MAX {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = stage.engine()?.metric("fanfare_attempts_in_flight").await?;
+        if now <= before {
+            break;
+        }
+        before = now;
+    }
     Ok(())
 }
 
