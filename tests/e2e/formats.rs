@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 
 /// A plugin whose body is its own version, a number.
 fn component(name: &str, version: &str) -> Vec<u8> {
-    let version_at = 16 + name.len();
-    let size = version.len();
-    guests::plugin(name, version, &format!("(call $one (i32.const {version_at}) (i32.const {size}))"))
+    let (at, size) = (guests::VERSION_AT, version.len());
+    guests::plugin(name, version, &format!("(call $one (i32.const {at}) (i32.const {size}))"))
 }
 
 async fn put(api: &Api, name: &str, component: Vec<u8>, signature: Option<&str>) -> Answer {
@@ -158,4 +157,29 @@ async fn a_broken_file_in_the_folder_is_named_and_does_not_stop_the_start() {
     // What API did not put, API does not remove: the answer says where it is.
     let refused = operator.delete("/v1/formats/GOOD").await.expect_error(409);
     assert!(!refused.contains("webhook"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_thousand_webhooks_of_one_format_cost_one_render_for_each_event() {
+    const WEBHOOKS: usize = 1000;
+    const EVENTS: usize = 5;
+    let (target, node) = (receiver(), Node::dev().await);
+    let made = put(&operator(&node), "ACME", component("ACME", "1"), None).await.expect(201);
+    assert_eq!(text(&made, "name"), "ACME");
+    let body = json!({
+        "url": target.url("/"), "events": ["BLOCK"], "payloadFormat": "ACME", "delivery": {"maxInFlight": 1},
+    });
+    futures_util::future::join_all((0..10).map(|_| async {
+        for _ in 0..WEBHOOKS / 10 {
+            node.api().webhook(CHANNEL, &body).await;
+        }
+    }))
+    .await;
+    for at in 0..EVENTS {
+        push(node.api(), &format!("e{at}")).await;
+    }
+    node.api().until_settled().await;
+    assert_eq!(target.requests_at_least(WEBHOOKS * EVENTS).await.len(), WEBHOOKS * EVENTS);
+    let renders = node.api().metric("fanfare_plugin_renders_total{plugin=\"ACME\"}").await;
+    assert_eq!(renders as usize, EVENTS);
 }

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod formats;
 pub mod formatter;
 pub mod fuzz;
+pub mod guest;
 pub mod receiver;
 pub mod store;
 pub mod transport;
