@@ -144,7 +144,7 @@ pub(crate) fn name(text: &str) -> FormatName {
 }
 
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime").block_on(future)
 }
 
 impl Site {
