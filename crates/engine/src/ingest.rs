@@ -228,7 +228,7 @@ async fn store_and_hand_over(inner: &Arc<Inner>, batch: Batch) -> Result<(usize,
 
 fn mails(inner: &Inner, routed: Vec<Routed>, receipt: &IngestReceipt) -> Vec<WorkerMail> {
     let mut mails: Vec<WorkerMail> = inner.workers.iter().map(|_| WorkerMail::default()).collect();
-    for (mut routed, verdict) in routed.into_iter().zip(&receipt.verdicts) {
+    for (routed, verdict) in routed.into_iter().zip(&receipt.verdicts) {
         let IngestVerdict::Accepted(seq) = *verdict else {
             Batch::release(&routed);
             continue;
@@ -236,18 +236,26 @@ fn mails(inner: &Inner, routed: Vec<Routed>, receipt: &IngestReceipt) -> Vec<Wor
         if routed.owed.is_empty() {
             continue;
         }
-        routed.event.seq = seq;
+        let Routed { mut event, owed } = routed;
+        event.seq = seq;
+        let mut unshared = Some(event);
         let mut live: Option<Arc<LiveEvent>> = None;
-        // A copy of its own: the slice that arrived would keep the whole request in memory while one event waits.
-        routed.event.envelope = Bytes::copy_from_slice(&routed.event.envelope);
-        let event = Arc::new(routed.event);
-        for (index, (webhook, is_direct)) in (0_u32..).zip(routed.owed) {
+        for (index, (webhook, is_direct)) in (0_u32..).zip(owed) {
             let Some(mail) = mails.get_mut(inner.worker_of(webhook.no)) else { continue };
-            if is_direct {
-                let live = live.get_or_insert_with(|| LiveEvent::new(Arc::clone(&event), &inner.budget));
+            if !is_direct {
+                if mail.parked_after.last().is_none_or(|last| last.no != webhook.no) {
+                    mail.parked_after.push(webhook);
+                }
+                continue;
+            }
+            if let Some(mut event) = unshared.take() {
+                // A copy of its own: the slice that arrived would keep the whole request in memory while one event
+                // waits. Not for what waits on disk for all its webhooks.
+                event.envelope = Bytes::copy_from_slice(&event.envelope);
+                live = Some(LiveEvent::new(Arc::new(event), &inner.budget));
+            }
+            if let Some(live) = &live {
                 mail.owed.push(OwedFor { webhook, live: Arc::clone(live), index });
-            } else if mail.parked_after.last().is_none_or(|last| last.no != webhook.no) {
-                mail.parked_after.push(webhook);
             }
         }
     }

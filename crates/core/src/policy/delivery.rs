@@ -24,6 +24,13 @@ mod looking;
 pub use crate::policy::key_order::KeyPlace;
 pub use answers::{Fate, Leaving, Slot, Step, Taken, Verdict, WebhookNews};
 
+/// Attempts in flight that a receiver of which nothing is known yet may have at once. A thousand receivers that never
+/// answer then cost a few connections each at first, not all that `maxInFlight` allows of every one at once.
+pub const ALLOWANCE_FIRST: u16 = 4;
+/// While the allowance is used up without a success it still grows by one each time so much has passed: a receiver that
+/// holds its answers back has all of `maxInFlight` in flight within seconds.
+pub const ALLOWANCE_STEP: Duration = Duration::from_millis(500);
+
 /// What survives an actor's sleep.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -81,8 +88,10 @@ pub struct Machine<T> {
     gate: Gate,
     limiter: Option<Limiter>,
     is_paused: bool,
-    /// Attempts allowed in flight: all, or fewer while ramping up after the gate opened.
+    /// Attempts allowed in flight: all, or fewer while ramping up at the start and after the gate opened.
     allowance: u16,
+    /// When it last grew, or was found used up, monotonic nanoseconds.
+    allowance_at_ns: u64,
     in_flight: u16,
     entries: Vec<Option<Entry<T>>>,
     free: Vec<u32>,
@@ -103,7 +112,8 @@ impl<T> Machine<T> {
     #[must_use]
     pub fn new(policy: DeliveryPolicy, gate_policy: GatePolicy, memory: Memory, now: Now) -> Self {
         let mut machine = Machine {
-            allowance: policy.max_in_flight,
+            allowance: policy.max_in_flight.min(ALLOWANCE_FIRST),
+            allowance_at_ns: now.mono_ns,
             policy,
             gate_policy,
             gate: memory.gate,
@@ -159,7 +169,7 @@ impl<T> Machine<T> {
     /// A changed URL, or `ENABLED`: opens the gate.
     pub fn open_gate(&mut self) {
         self.gate.open();
-        self.allowance = self.policy.max_in_flight;
+        self.allowance = self.policy.max_in_flight.min(ALLOWANCE_FIRST);
     }
 
     /// With `ordering: KEY`: a delivery of this key waits in the retry table. At start, and after a redrive.
@@ -221,10 +231,10 @@ impl<T> Machine<T> {
 
     /// The next thing to do, or `None` when nothing can begin now.
     pub fn next_step(&mut self, now: Now) -> Option<Step> {
-        if self.is_paused
-            || self.in_flight >= self.allowance
-            || (self.fresh.is_empty() && self.retries.is_empty())
-        {
+        if self.is_paused || (self.fresh.is_empty() && self.retries.is_empty()) {
+            return None;
+        }
+        if self.in_flight >= self.allowance && !self.grow_by_time(now) {
             return None;
         }
         if now.mono_ns < self.limited_until_ns {
@@ -258,6 +268,22 @@ impl<T> Machine<T> {
         entry.state = State::InFlight { is_probe };
         self.in_flight += 1;
         Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
+    }
+
+    /// Lets one more begin when no success has for a while. Returns whether it did.
+    fn grow_by_time(&mut self, now: Now) -> bool {
+        let is_due = self.allowance < self.policy.max_in_flight
+            && matches!(self.gate.state(), GateState::Open { .. })
+            && now.mono_ns >= self.grows_at_ns();
+        if is_due {
+            self.allowance += 1;
+            self.allowance_at_ns = now.mono_ns;
+        }
+        is_due && self.in_flight < self.allowance
+    }
+
+    fn grows_at_ns(&self) -> u64 {
+        self.allowance_at_ns.saturating_add(ALLOWANCE_STEP.as_nanos() as u64)
     }
 
     /// A probe that outlived its gate (another attempt's success opened it, a wish shut it anew) says nothing of the one
@@ -301,10 +327,7 @@ impl<T> Machine<T> {
     /// holds things up.
     #[must_use]
     pub fn next_wakeup(&self, now: Now) -> Option<Duration> {
-        if self.is_paused
-            || self.in_flight >= self.allowance
-            || (self.fresh.is_empty() && self.retries.is_empty())
-        {
+        if self.is_paused || (self.fresh.is_empty() && self.retries.is_empty()) {
             return None;
         }
         let gate_ns = match self.gate.admission(now.mono_ns) {
@@ -312,7 +335,13 @@ impl<T> Machine<T> {
             Admission::Wait { until_ns } => until_ns,
             Admission::WaitForProbe => return None,
         };
-        let at_ns = gate_ns.max(self.limited_until_ns);
+        let grows_ns = match self.gate.state() {
+            _ if self.in_flight < self.allowance => 0,
+            GateState::Open { .. } if self.allowance < self.policy.max_in_flight => self.grows_at_ns(),
+            // What is in flight wakes when it ends.
+            GateState::Open { .. } | GateState::Shut { .. } | GateState::Probing { .. } => return None,
+        };
+        let at_ns = gate_ns.max(self.limited_until_ns).max(grows_ns);
         Some(Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)))
     }
 
@@ -335,7 +364,7 @@ impl<T> Machine<T> {
         let entry = self.remove(slot)?;
         self.in_flight -= 1;
         let (fate, news) = match outcome {
-            Outcome::Delivered => (Fate::Delivered, self.note_success()),
+            Outcome::Delivered => (Fate::Delivered, self.note_success(now)),
             Outcome::Permanent { class } => {
                 let reason = match class {
                     crate::outcome::FailureClass::Gone => reason::GONE,
@@ -386,7 +415,8 @@ impl<T> Machine<T> {
         entries.map(|entry| Leaving { payload: entry.payload, progress: entry.progress }).collect()
     }
 
-    fn note_success(&mut self) -> WebhookNews {
+    fn note_success(&mut self, now: Now) -> WebhookNews {
+        self.allowance_at_ns = now.mono_ns;
         if self.gate.handle_success() {
             // Ramp up: one more attempt allowed per success, instead of a burst on a receiver just back.
             self.allowance = self.policy.max_in_flight.min(2);

@@ -19,6 +19,18 @@ fn machine(policy: DeliveryPolicy) -> Machine<u32> {
     Machine::new(policy, GatePolicy::default(), Memory::default(), T0)
 }
 
+/// One whose receiver is known to answer: all of `maxInFlight` may begin.
+fn warm(policy: DeliveryPolicy) -> Machine<u32> {
+    let successes = policy.max_in_flight;
+    let mut machine = machine(policy);
+    for payload in 0..u32::from(successes) {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+        let (_, slot) = started(&mut machine, T0)[0];
+        machine.handle_outcome(slot, Outcome::Delivered, T0, &mut rng());
+    }
+    machine
+}
+
 fn rng() -> SmallRng {
     SmallRng::seed_from_u64(1)
 }
@@ -51,9 +63,28 @@ fn no_more_than_max_in_flight_begin() {
     assert_eq!((machine.in_flight(), machine.ready()), (2, 0));
 }
 
+/// Of a receiver nothing is known of, few attempts are in flight: more with each success, and slowly without one.
+#[test]
+fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
+    let mut machine = machine(policy(7));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    let first = started(&mut machine, T0);
+    assert_eq!(first.len(), 4);
+    assert_eq!(machine.next_wakeup(ms(100)), Some(Duration::from_millis(400)));
+    assert_eq!(started(&mut machine, ms(499)).len(), 0);
+    assert_eq!(started(&mut machine, ms(500)).len(), 1);
+    machine.handle_outcome(first[0].1, Outcome::Delivered, ms(600), &mut rng());
+    assert_eq!(started(&mut machine, ms(600)).len(), 2, "its own place, and one more");
+    assert_eq!(started(&mut machine, ms(1099)).len(), 0);
+    assert_eq!(started(&mut machine, ms(9999)).len(), 1);
+    assert_eq!((machine.in_flight(), machine.next_wakeup(ms(9999))), (7, None), "all that the webhook allows");
+}
+
 #[test]
 fn fresh_and_retried_take_turns() {
-    let mut machine = machine(policy(6));
+    let mut machine = warm(policy(6));
     let retried = Progress { attempt_number: 2, schedule_step: 1, owed_since_ms: T0.unix_ms };
     for payload in 0..3 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
@@ -87,7 +118,7 @@ fn a_failure_waits_by_schedule_and_the_last_is_dead() {
 
 #[test]
 fn the_gate_holds_everything_back_and_probes_once() {
-    let mut machine = machine(policy(8));
+    let mut machine = warm(policy(8));
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
@@ -118,7 +149,7 @@ fn the_gate_holds_everything_back_and_probes_once() {
 /// A probe that is still under way when its gate was opened by another attempt is none of the next shutting.
 #[test]
 fn a_former_probe_does_not_answer_for_the_present_one() {
-    let mut machine = machine(policy(6));
+    let mut machine = warm(policy(6));
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
