@@ -69,7 +69,7 @@ impl Work {
     fn hand_in(&mut self) {
         self.handed_in += 1;
         let number = self.handed_in;
-        let place = self.has_keys.then(|| KeyPlace {
+        let place = self.has_keys.then_some(KeyPlace {
             key: number % KEYS,
             id: DeliveryKey { seq: Seq(number), part: 0 },
             row_due_ms: None,
