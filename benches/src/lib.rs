@@ -1,5 +1,8 @@
 //! What several benches need. Each bench under `benches/` answers the question in its first line;
-//! `cargo bench -p fanfare-benches` runs them all.
+//! `cargo bench` runs them all, `cargo bench --bench NAME` one.
+
+pub mod allocations;
+pub mod samples;
 
 use bytes::Bytes;
 use fanfare_core::event::{Event, EventKind};

@@ -2,7 +2,8 @@
 //!
 //! What it is: a store in memory ([`store`]), a transport without sockets ([`transport`]), a format that
 //! gives what it is told ([`formatter`]), formats that operators change ([`formats`]) and a clock that follows
-//! tokio's ([`clock`]), for actors on paused time; and a receiver on a real socket that misbehaves on demand
+//! tokio's ([`clock`]), for actors on paused time; a store and a transport that cost next to nothing ([`forgetful`]), for
+//! benches; and a receiver on a real socket that misbehaves on demand
 //! ([`receiver`]), for what speaks HTTP; and what runs fuzz targets over their corpus ([`fuzz`]).
 //!
 //! What it is not: part of the product; nothing here may be reached from a release build.
@@ -10,6 +11,7 @@
 //! Where to start: [`transport::ScriptedTransport`] for actor tests, [`receiver`] for end-to-end tests.
 
 pub mod clock;
+pub mod forgetful;
 pub mod formats;
 pub mod formatter;
 pub mod fuzz;

@@ -91,10 +91,10 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Rows that a bench measures, not a load: name and bar.
-const BENCHED: &[(&str, &str)] = &[
-    ("signing", "at most 1.1 x the fastest of hmac+sha2, ring, aws-lc-rs"),
-    ("Z_API rendering", "at most 3 us for a 1.5 KB event"),
+/// Rows that a bench measures, not a load: name, bar, and the bench in `benches/`.
+const BENCHED: &[(&str, &str, &str)] = &[
+    ("signing", "at most 1.1 x the fastest of hmac+sha2, ring, aws-lc-rs", "sign"),
+    ("Z_API rendering", "at most 3 us for a 1.5 KB event", "render"),
 ];
 
 /// How a row came out.
@@ -130,12 +130,12 @@ pub(super) fn outcomes(findings: &Findings) -> Vec<Outcome> {
         let command = format!("fanfare bench --scenario {}", row.scenario);
         Outcome { what: row.what, bar: row.bar, value, verdict, command }
     });
-    let benched = BENCHED.iter().map(|(what, bar)| Outcome {
+    let benched = BENCHED.iter().map(|(what, bar, bench)| Outcome {
         what,
         bar,
         value: "-".to_owned(),
         verdict: "not measured here",
-        command: "cargo bench".to_owned(),
+        command: format!("cargo bench --bench {bench}"),
     });
     measured.chain(benched).collect()
 }
@@ -199,7 +199,6 @@ mod tests {
             verdict("half-load", &[("latency_p50_ms", [1.0; 3])], "half load").verdict,
             "not measured"
         );
-        assert_eq!(verdict("half-load", &[], "signing").command, "cargo bench");
     }
 
     #[test]
@@ -218,10 +217,16 @@ mod tests {
     }
 
     #[test]
-    fn every_row_names_a_scenario_that_there_is() {
+    fn every_row_names_a_scenario_or_a_bench_that_there_is() {
         let known = crate::scenario::built_in().unwrap();
         for row in ROWS {
             assert!(known.iter().any(|scenario| scenario.name == row.scenario), "{}", row.scenario);
+        }
+        let benches = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/benches");
+        for (what, _, bench) in BENCHED {
+            assert!(benches.join(format!("{bench}.rs")).exists(), "{bench}");
+            let command = verdict("half-load", &[], what).command;
+            assert_eq!(command, format!("cargo bench --bench {bench}"));
         }
     }
 }
