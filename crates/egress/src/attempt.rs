@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use fanfare_core::limits::{ANSWER_BODY_BYTES_MAX, ANSWER_HEAD_BYTES_MAX, SNIPPET_BYTES_MAX};
 use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
 use fanfare_core::ports::{Clock, LocalFuture};
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -27,6 +27,8 @@ const HEAD_READ_BYTES_MAX: u64 = (ANSWER_HEAD_BYTES_MAX + ANSWER_BODY_BYTES_MAX)
 struct Answered {
     report: AttemptReport,
     is_whole: bool,
+    /// Empty, with the room that the answer's headers had: on HTTP/1.1 hyper fills the request's own map with them.
+    spare: HeaderMap,
 }
 
 /// Reads an answer whose head has come.
@@ -37,7 +39,7 @@ async fn read_answer(
     clock: &dyn Clock,
     circumstances: Circumstances,
 ) -> Answered {
-    let (head, mut body) = response.into_parts();
+    let (mut head, mut body) = response.into_parts();
     let status = Some(head.status.as_u16());
     let mut snippet = BytesMut::new();
     let mut read_bytes = 0_usize;
@@ -60,7 +62,7 @@ async fn read_answer(
                     classify::of_broken(&error, Circumstances { is_answer_begun: true, ..circumstances });
                 report.status = status;
                 report.snippet = snippet.freeze();
-                return Answered { report, is_whole: false };
+                return Answered { report, is_whole: false, spare: HeaderMap::new() };
             }
         }
     }
@@ -70,9 +72,11 @@ async fn read_answer(
         // The clock is asked only when it may matter.
         classify::of_answer(head.status, &head.headers, clock.now().unix_seconds())
     };
+    head.headers.clear();
     Answered {
         report: AttemptReport { outcome, status, snippet: freeze(snippet), detail },
         is_whole: !is_cut,
+        spare: head.headers,
     }
 }
 

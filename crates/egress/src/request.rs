@@ -20,7 +20,6 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 /// Headers that are ours or the connection's: neither a webhook's settings nor a plugin may set them.
 fn is_reserved(name: &HeaderName) -> bool {
@@ -89,15 +88,16 @@ fn parse_name(name: &str) -> Result<HeaderName, String> {
 
 /// What every request of one connection shares.
 ///
-/// Expected cost of [`Template::request`]: the map's two allocations, with room for every header of ours because the
-/// template holds an empty value in the place of each (inserting then never grows it); one for the content length;
+/// Expected cost of [`Template::request`] with the map of the request before it: one allocation for the content length;
 /// one for the timestamp, once per second and connection. Ids, signatures and bodies are taken over as `Bytes`, event
 /// names are static, the first attempts' numbers too. No byte of the body is copied.
 pub(crate) struct Template {
     uri: Uri,
     version: Version,
-    headers: HeaderMap,
-    hub_signature: HeaderName,
+    /// Those that are the same in each request, without the signatures' names.
+    constant: Vec<(HeaderName, HeaderValue)>,
+    /// Of a webhook that signs.
+    hub_signature: Option<HeaderName>,
     /// The last second's header value: attempts come many a second.
     timestamp: RefCell<(u64, HeaderValue)>,
 }
@@ -110,43 +110,47 @@ impl Template {
         version: Version,
         host: Option<HeaderValue>,
     ) -> Self {
-        let mut headers = HeaderMap::with_capacity(16 + constant.given.len());
-        if let Some(host) = host {
-            headers.insert(HOST, host);
-        }
-        headers.insert(USER_AGENT, constant.user_agent.clone());
-        headers.insert(CONTENT_TYPE, JSON);
-        for name in [CONTENT_LENGTH, WEBHOOK_ID, WEBHOOK_TIMESTAMP, HUB_EVENT, HUB_ATTEMPT] {
-            headers.insert(name, EMPTY);
-        }
-        if let Some(name) = &constant.hub_signature {
-            headers.insert(name.clone(), EMPTY);
-            headers.insert(WEBHOOK_SIGNATURE, EMPTY);
-        }
-        for (name, value) in &constant.given {
-            headers.insert(name.clone(), value.clone());
-        }
-        let hub_signature = constant.hub_signature.clone().unwrap_or(HUB_SIGNATURE);
+        let mut headers = Vec::with_capacity(3 + constant.given.len());
+        headers.extend(host.map(|host| (HOST, host)));
+        headers.push((USER_AGENT, constant.user_agent.clone()));
+        headers.push((CONTENT_TYPE, JSON));
+        let is_free = |name: &HeaderName| constant.hub_signature.as_ref() != Some(name);
+        headers.extend(constant.given.iter().filter(|(name, _)| is_free(name)).cloned());
         Template {
             uri,
             version,
-            headers,
-            hub_signature,
+            constant: headers,
+            hub_signature: constant.hub_signature.clone(),
             timestamp: RefCell::new((0, HeaderValue::from(0_u64))),
         }
     }
 
-    /// The request of one attempt. Errors are ours: something we made cannot be sent.
-    pub(crate) fn request(&self, attempt: AttemptRequest) -> Result<Request<Full<Bytes>>, String> {
-        let mut headers = self.headers.clone();
+    /// The request of one attempt. `spare`: an empty map, best with room for its headers. Errors are ours: something we
+    /// made cannot be sent.
+    pub(crate) fn request(
+        &self,
+        attempt: AttemptRequest,
+        spare: HeaderMap,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let mut headers = spare;
+        debug_assert!(headers.is_empty(), "headers of an answer must not be sent on");
+        headers.reserve(self.constant.len() + 7);
+        for (name, value) in &self.constant {
+            headers.insert(name, value.clone());
+        }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(attempt.body.bytes.len()));
         headers.insert(WEBHOOK_ID, shared_value(attempt.delivery_id, &WEBHOOK_ID)?);
         headers.insert(WEBHOOK_TIMESTAMP, self.timestamp(attempt.timestamp_s));
         headers
             .insert(HUB_EVENT, shared_value(Bytes::from_static(attempt.event_name.as_bytes()), &HUB_EVENT)?);
         headers.insert(HUB_ATTEMPT, number_value(attempt.attempt_number));
-        put(&mut headers, &self.hub_signature, attempt.hub_signature)?;
-        put(&mut headers, &WEBHOOK_SIGNATURE, attempt.standard_signature)?;
+        if let Some(value) = attempt.hub_signature {
+            let name = self.hub_signature.as_ref().unwrap_or(&HUB_SIGNATURE);
+            headers.insert(name, shared_value(value, name)?);
+        }
+        if let Some(value) = attempt.standard_signature {
+            headers.insert(WEBHOOK_SIGNATURE, shared_value(value, &WEBHOOK_SIGNATURE)?);
+        }
         if let Some(content_type) = &attempt.body.content_type {
             let value = HeaderValue::from_str(content_type)
                 .map_err(|_| "content type of the body cannot be sent".to_owned())?;
@@ -155,7 +159,7 @@ impl Template {
         for (name, value) in &attempt.body.headers {
             let parsed = parse_name(name)?;
             // A plugin's headers come filtered; what slips through must not break the framing or our own headers.
-            if is_reserved(&parsed) || self.headers.contains_key(&parsed) {
+            if is_reserved(&parsed) || self.has(&parsed) {
                 return Err(format!("header {parsed} of the body is set by the engine"));
             }
             let value = HeaderValue::from_str(value)
@@ -170,6 +174,11 @@ impl Template {
         Ok(request)
     }
 
+    /// Whether a header is the webhook's own.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.hub_signature.as_ref() == Some(name) || self.constant.iter().any(|(own, _)| own == name)
+    }
+
     fn timestamp(&self, timestamp_s: u64) -> HeaderValue {
         let mut last = self.timestamp.borrow_mut();
         if last.0 != timestamp_s {
@@ -181,15 +190,6 @@ impl Template {
 
 fn shared_value(bytes: Bytes, name: &HeaderName) -> Result<HeaderValue, String> {
     HeaderValue::from_maybe_shared(bytes).map_err(|_| format!("value of header {name} cannot be sent"))
-}
-
-/// Fills the place of a signature, or removes it when there is none.
-fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<Bytes>) -> Result<(), String> {
-    match value {
-        Some(value) => headers.insert(name, shared_value(value, name)?),
-        None => headers.remove(name),
-    };
-    Ok(())
 }
 
 fn number_value(number: u32) -> HeaderValue {

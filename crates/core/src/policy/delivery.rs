@@ -14,22 +14,17 @@ use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
 use crate::policy::key_order::{KeyOrder, Turn};
 use crate::policy::rate_limit::Limiter;
 use crate::webhook::DeliveryPolicy;
+use allowance::{ALLOWANCE_AFTER_GATE, ALLOWANCE_FIRST, Allowance};
 use rand::Rng;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+mod allowance;
 mod answers;
 mod looking;
 
 pub use crate::policy::key_order::KeyPlace;
 pub use answers::{Fate, Leaving, Slot, Step, Taken, Verdict, WebhookNews};
-
-/// Attempts in flight that a receiver of which nothing is known yet may have at once. A thousand receivers that never
-/// answer then cost a few connections each at first, not all that `maxInFlight` allows of every one at once.
-pub const ALLOWANCE_FIRST: u16 = 4;
-/// While the allowance is used up without a success it still grows by one each time so much has passed: a receiver that
-/// holds its answers back has all of `maxInFlight` in flight within seconds.
-pub const ALLOWANCE_STEP: Duration = Duration::from_millis(500);
 
 /// What survives an actor's sleep.
 #[derive(Debug, Default)]
@@ -88,10 +83,7 @@ pub struct Machine<T> {
     gate: Gate,
     limiter: Option<Limiter>,
     is_paused: bool,
-    /// Attempts allowed in flight: all, or fewer while ramping up at the start and after the gate opened.
-    allowance: u16,
-    /// When it last grew, or was found used up, monotonic nanoseconds.
-    allowance_at_ns: u64,
+    allowance: Allowance,
     in_flight: u16,
     entries: Vec<Option<Entry<T>>>,
     free: Vec<u32>,
@@ -112,8 +104,7 @@ impl<T> Machine<T> {
     #[must_use]
     pub fn new(policy: DeliveryPolicy, gate_policy: GatePolicy, memory: Memory, now: Now) -> Self {
         let mut machine = Machine {
-            allowance: policy.max_in_flight.min(ALLOWANCE_FIRST),
-            allowance_at_ns: now.mono_ns,
+            allowance: Allowance::new(policy.max_in_flight, now),
             policy,
             gate_policy,
             gate: memory.gate,
@@ -141,10 +132,7 @@ impl<T> Machine<T> {
 
     /// New settings; in force from the next attempt on.
     pub fn handle_policy(&mut self, policy: DeliveryPolicy, now: Now) {
-        // A ramp under way goes on; a full allowance follows the new limit at once.
-        if self.allowance >= self.policy.max_in_flight || self.allowance > policy.max_in_flight {
-            self.allowance = policy.max_in_flight;
-        }
+        self.allowance.handle_limit(policy.max_in_flight);
         self.policy = policy;
         self.limited_until_ns = 0;
         self.fit_limiter(now, self.limiter.is_some());
@@ -167,9 +155,9 @@ impl<T> Machine<T> {
     }
 
     /// A changed URL, or `ENABLED`: opens the gate.
-    pub fn open_gate(&mut self) {
+    pub fn open_gate(&mut self, now: Now) {
         self.gate.open();
-        self.allowance = self.policy.max_in_flight.min(ALLOWANCE_FIRST);
+        self.allowance.restart(ALLOWANCE_FIRST, now);
     }
 
     /// With `ordering: KEY`: a delivery of this key waits in the retry table. At start, and after a redrive.
@@ -234,8 +222,11 @@ impl<T> Machine<T> {
         if self.is_paused || (self.fresh.is_empty() && self.retries.is_empty()) {
             return None;
         }
-        if self.in_flight >= self.allowance && !self.grow_by_time(now) {
-            return None;
+        if self.in_flight >= self.allowance.count() {
+            let may_grow = matches!(self.gate.state(), GateState::Open { .. });
+            if !may_grow || !self.allowance.grow_by_time(now) || self.in_flight >= self.allowance.count() {
+                return None;
+            }
         }
         if now.mono_ns < self.limited_until_ns {
             return None;
@@ -268,22 +259,6 @@ impl<T> Machine<T> {
         entry.state = State::InFlight { is_probe };
         self.in_flight += 1;
         Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
-    }
-
-    /// Lets one more begin when no success has for a while. Returns whether it did.
-    fn grow_by_time(&mut self, now: Now) -> bool {
-        let is_due = self.allowance < self.policy.max_in_flight
-            && matches!(self.gate.state(), GateState::Open { .. })
-            && now.mono_ns >= self.grows_at_ns();
-        if is_due {
-            self.allowance += 1;
-            self.allowance_at_ns = now.mono_ns;
-        }
-        is_due && self.in_flight < self.allowance
-    }
-
-    fn grows_at_ns(&self) -> u64 {
-        self.allowance_at_ns.saturating_add(ALLOWANCE_STEP.as_nanos() as u64)
     }
 
     /// A probe that outlived its gate (another attempt's success opened it, a wish shut it anew) says nothing of the one
@@ -336,10 +311,10 @@ impl<T> Machine<T> {
             Admission::WaitForProbe => return None,
         };
         let grows_ns = match self.gate.state() {
-            _ if self.in_flight < self.allowance => 0,
-            GateState::Open { .. } if self.allowance < self.policy.max_in_flight => self.grows_at_ns(),
+            _ if self.in_flight < self.allowance.count() => 0,
+            GateState::Open { .. } => self.allowance.grows_at_ns()?,
             // What is in flight wakes when it ends.
-            GateState::Open { .. } | GateState::Shut { .. } | GateState::Probing { .. } => return None,
+            GateState::Shut { .. } | GateState::Probing { .. } => return None,
         };
         let at_ns = gate_ns.max(self.limited_until_ns).max(grows_ns);
         Some(Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)))
@@ -416,15 +391,12 @@ impl<T> Machine<T> {
     }
 
     fn note_success(&mut self, now: Now) -> WebhookNews {
-        self.allowance_at_ns = now.mono_ns;
         if self.gate.handle_success() {
-            // Ramp up: one more attempt allowed per success, instead of a burst on a receiver just back.
-            self.allowance = self.policy.max_in_flight.min(2);
+            // Not with a burst on a receiver just back.
+            self.allowance.restart(ALLOWANCE_AFTER_GATE, now);
             return WebhookNews::GateOpened;
         }
-        if self.allowance < self.policy.max_in_flight {
-            self.allowance += 1;
-        }
+        self.allowance.grow_by_success(now);
         WebhookNews::None
     }
 

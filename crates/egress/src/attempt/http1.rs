@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fanfare_core::limits::ANSWER_HEAD_BYTES_MAX;
 use fanfare_core::outcome::{AttemptReport, FailureClass};
 use fanfare_core::ports::{AttemptRequest, Clock, Connection, LocalFuture};
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -40,6 +41,8 @@ struct Shared {
     is_reused: Cell<bool>,
     meter: Rc<Meter>,
     template: Template,
+    /// The map of the last request's headers, empty.
+    spare: Cell<HeaderMap>,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,6 +96,7 @@ impl Http1Connection {
             is_reused: Cell::new(false),
             meter,
             template,
+            spare: Cell::default(),
             clock,
         };
         let connection = Http1Connection(Rc::new(shared));
@@ -157,7 +161,7 @@ impl Connection for Http1Connection {
             return refused(FailureClass::Internal, "connection has no free slot");
         }
         let timestamp_s = request.timestamp_s;
-        let request = match shared.template.request(request) {
+        let request = match shared.template.request(request, shared.spare.take()) {
             Ok(request) => request,
             Err(reason) => return refused(FailureClass::Internal, reason),
         };
@@ -192,6 +196,7 @@ impl Connection for Http1Connection {
             shared.meter.allow_all();
             let answered = read_answer(response, shared.clock.as_ref(), Circumstances::default()).await;
             shared.is_reused.set(true);
+            shared.spare.set(answered.spare);
             let can_go_on = answered.is_whole && shared.is_rested().await;
             in_flight.end(can_go_on);
             answered.report

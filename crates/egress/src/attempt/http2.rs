@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fanfare_core::limits::{ANSWER_BODY_BYTES_MAX, ANSWER_HEAD_BYTES_MAX};
 use fanfare_core::outcome::{AttemptReport, FailureClass};
 use fanfare_core::ports::{AttemptRequest, Clock, Connection, LocalFuture};
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
@@ -237,7 +238,7 @@ impl Connection for Http2Connection {
     fn send(&self, request: AttemptRequest) -> LocalFuture<AttemptReport> {
         let shared = &self.0;
         let timestamp_s = request.timestamp_s;
-        let request = match shared.template.request(request) {
+        let request = match shared.template.request(request, HeaderMap::new()) {
             Ok(request) => request,
             Err(reason) => return refused(FailureClass::Internal, reason),
         };

@@ -31,6 +31,10 @@ fn template(destination: &Destination) -> Template {
     Template::new(&constant, Uri::from_static("/x"), Version::HTTP_11, Some(HeaderValue::from_static("h:1")))
 }
 
+fn made(template: &Template, attempt: AttemptRequest) -> Result<Request<Full<Bytes>>, String> {
+    template.request(attempt, HeaderMap::new())
+}
+
 fn lines(request: &Request<Full<Bytes>>) -> Vec<String> {
     let mut lines: Vec<_> = request
         .headers()
@@ -47,7 +51,7 @@ fn a_signed_request_carries_every_header_once() {
         &[("x-hub-channel", "c1"), ("x-hub-webhook", "w1"), ("authorization", "Bearer t")],
         Some("x-custom-signature"),
     ));
-    let request = template.request(attempt()).unwrap();
+    let request = made(&template, attempt()).unwrap();
     assert_eq!((request.method(), request.uri().to_string().as_str()), (&Method::POST, "/x"));
     assert_eq!(
         lines(&request),
@@ -67,15 +71,13 @@ fn a_signed_request_carries_every_header_once() {
             "x-hub-webhook: w1",
         ]
     );
-    let capacity = request.headers().capacity();
-    assert!(request.headers().len() <= capacity);
 }
 
 #[test]
 fn an_unsigned_request_carries_no_empty_signature() {
     let unsigned = AttemptRequest { hub_signature: None, standard_signature: None, ..attempt() };
     for name in [None, Some("x-hub-signature-256")] {
-        let request = template(&destination(&[], name)).request(unsigned.clone()).unwrap();
+        let request = made(&template(&destination(&[], name)), unsigned.clone()).unwrap();
         assert!(!request.headers().contains_key("x-hub-signature-256"));
         assert!(!request.headers().contains_key("webhook-signature"));
         assert!(request.headers().values().all(|value| !value.is_empty()));
@@ -87,12 +89,12 @@ fn a_body_brings_its_type_and_headers() {
     let mut attempt = attempt();
     attempt.body.content_type = Some(Arc::from("application/cloudevents+json"));
     attempt.body.headers = vec![(Arc::from("ce-id"), Arc::from("1")), (Arc::from("ce-id"), Arc::from("2"))];
-    let request = template(&destination(&[], None)).request(attempt.clone()).unwrap();
+    let request = made(&template(&destination(&[], None)), attempt.clone()).unwrap();
     assert_eq!(request.headers().get("content-type").unwrap(), "application/cloudevents+json");
     assert_eq!(request.headers().get_all("ce-id").iter().count(), 2);
     for reserved in ["content-length", "Host", "transfer-encoding", "webhook-id", "user-agent"] {
         attempt.body.headers = vec![(Arc::from(reserved), Arc::from("1"))];
-        let error = template(&destination(&[], None)).request(attempt.clone()).unwrap_err();
+        let error = made(&template(&destination(&[], None)), attempt.clone()).unwrap_err();
         assert!(error.contains("set by the engine"), "{reserved}: {error}");
     }
 }
@@ -118,13 +120,13 @@ fn what_cannot_be_sent_is_an_error_without_the_value() {
     let refused = ConstantHeaders::parse(&named, &agent).err();
     assert_eq!(refused.as_deref(), Some("signature header cannot be named webhook-id"));
     let bad_id = AttemptRequest { delivery_id: Bytes::from_static(b"a\nb"), ..attempt() };
-    let error = template(&destination(&[], None)).request(bad_id).unwrap_err();
+    let error = made(&template(&destination(&[], None)), bad_id).unwrap_err();
     assert_eq!(error, "value of header webhook-id cannot be sent");
 }
 
 #[test]
 fn given_headers_do_not_print() {
-    let request = template(&destination(&[("authorization", "hunter2")], None)).request(attempt()).unwrap();
+    let request = made(&template(&destination(&[("authorization", "hunter2")], None)), attempt()).unwrap();
     assert!(!format!("{request:?}").contains("hunter2"));
 }
 
@@ -132,7 +134,7 @@ fn given_headers_do_not_print() {
 fn the_timestamp_follows_the_attempt() {
     let template = template(&destination(&[], None));
     for timestamp_s in [0, 5, 5, 6, 5] {
-        let request = template.request(AttemptRequest { timestamp_s, ..attempt() }).unwrap();
+        let request = made(&template, AttemptRequest { timestamp_s, ..attempt() }).unwrap();
         assert_eq!(request.headers().get("webhook-timestamp").unwrap(), &timestamp_s.to_string());
     }
 }

@@ -60,6 +60,27 @@ fn a_request_arrives_as_it_was_made() {
     });
 }
 
+/// The next request is made in the map that carried the answer's headers.
+#[test]
+fn headers_of_an_answer_are_not_sent_back() {
+    run(async {
+        let receiver = start();
+        let connection = connect(&receiver, Protocol::Http1).await;
+        for status in [200, 500, 200] {
+            let answer = fanfare_testkit::receiver::Answer::new(status);
+            receiver.push(Reply::Answer(
+                answer.header("x-theirs", "1").header("authorization", "theirs").body("b"),
+            ));
+            send(&*connection).await;
+        }
+        for received in receiver.requests() {
+            assert_eq!((received.headers.len(), received.header("x-theirs")), (13, None));
+            assert_eq!(received.header("authorization"), Some("Bearer t"));
+        }
+        assert_eq!(receiver.requests().iter().filter(|request| request.connection == 0).count(), 3);
+    });
+}
+
 #[test]
 fn a_connection_is_kept_for_the_next_request() {
     run(async {

@@ -78,7 +78,7 @@ impl WebhookActor {
         };
         machine.set_paused(!is_enabled || self.worker.is_draining.get() || self.is_disabling.get());
         if is_gate_reset {
-            machine.open_gate();
+            machine.open_gate(now);
         }
         let overlap_until_ms =
             webhook.signing.as_ref().and_then(|s| s.previous.as_ref()).map(|(_, until_ms)| *until_ms);
