@@ -145,8 +145,9 @@ impl Template {
             .insert(HUB_EVENT, shared_value(Bytes::from_static(attempt.event_name.as_bytes()), &HUB_EVENT)?);
         headers.insert(HUB_ATTEMPT, number_value(attempt.attempt_number));
         if let Some(value) = attempt.hub_signature {
-            let name = self.hub_signature.as_ref().unwrap_or(&HUB_SIGNATURE);
-            headers.insert(name, shared_value(value, name)?);
+            let name = self.hub_signature.clone().unwrap_or(HUB_SIGNATURE);
+            let value = shared_value(value, &name)?;
+            headers.insert(name, value);
         }
         if let Some(value) = attempt.standard_signature {
             headers.insert(WEBHOOK_SIGNATURE, shared_value(value, &WEBHOOK_SIGNATURE)?);
