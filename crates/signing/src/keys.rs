@@ -16,8 +16,6 @@ pub(crate) const HUB_PREFIX: &str = "sha256=";
 /// Text before the base64 of a Standard Webhooks signature.
 pub(crate) const STANDARD_PREFIX: &str = "v1,";
 
-const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
-
 pub(crate) fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
@@ -32,19 +30,17 @@ pub(crate) fn mac(keyed: &HmacSha256, parts: &[&[u8]]) -> [u8; 32] {
     state.finalize().into_bytes().into()
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xf] {
-            text.push(char::from(HEX_DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
-        }
-    }
+/// Appends the hex of 32 bytes; `digits` holds it meanwhile, so that who makes that of a secret can wipe it.
+fn push_hex(text: &mut String, bytes: &[u8; 32], digits: &mut [u8; 64]) {
+    hex::encode_to_slice(bytes, digits).expect("32 bytes are 64 digits");
+    text.push_str(str::from_utf8(digits).expect("digits are ASCII"));
 }
 
 /// The secret as the API shows it and as the hub's signature is keyed: 64 lower-case hex digits.
 #[must_use]
 pub fn secret_hex(secret: &[u8; 32]) -> String {
     let mut text = String::with_capacity(64);
-    push_hex(&mut text, secret);
+    push_hex(&mut text, secret, &mut Zeroizing::new([0; 64]));
     text
 }
 
@@ -74,7 +70,7 @@ impl HubKey {
     pub fn sign(&self, body: &[u8]) -> String {
         let mut text = String::with_capacity(HUB_PREFIX.len() + 64);
         text.push_str(HUB_PREFIX);
-        push_hex(&mut text, &mac(&self.0, &[body]));
+        push_hex(&mut text, &mac(&self.0, &[body]), &mut [0; 64]);
         text
     }
 }
@@ -105,8 +101,11 @@ impl StandardKey {
     }
 
     fn push_signature(&self, text: &mut String, id: &[u8], timestamp: &[u8], body: &[u8]) {
+        let mut base64 = [0; 44];
+        let mac = mac(&self.0, &[id, b".", timestamp, b".", body]);
+        BASE64.encode_slice(mac, &mut base64).expect("32 bytes are 44 characters");
         text.push_str(STANDARD_PREFIX);
-        BASE64.encode_string(mac(&self.0, &[id, b".", timestamp, b".", body]), text);
+        text.push_str(str::from_utf8(&base64).expect("base64 is ASCII"));
     }
 }
 
