@@ -10,6 +10,17 @@ const DELIVERY_BYTES: u64 = 2 * 1024;
 /// A receiver whose gate stays shut so long gets its deliveries back from disk when it is tried again.
 const LET_GO_AFTER: Duration = Duration::from_secs(2);
 
+/// How much may be read from disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appetite {
+    /// Whatever there is room for.
+    Any,
+    /// One delivery, to try with.
+    One,
+    /// Nothing.
+    None,
+}
+
 impl WebhookActor {
     pub(super) fn read_on(&mut self, now: Now) {
         if self.books.is_reading() || self.worker.is_draining.get() || now.mono_ns < self.not_before_ns {
@@ -23,16 +34,11 @@ impl WebhookActor {
         if !self.shared.is_enabled() && !is_giving_up {
             return;
         }
-        let (is_shut, is_trying) = match machine.gate().state() {
-            GateState::Open { .. } => (false, false),
-            GateState::Shut { until_ns, .. } => (now.mono_ns < until_ns, true),
-            GateState::Probing { .. } => (false, true),
-        };
-        let is_trying = is_trying || self.rendering.waits_until_ns > 0;
-        // Until the gate may open nothing is needed, and then no more than the probe.
-        if !is_giving_up && (is_shut || (is_trying && self.books.len() > 0)) {
+        let appetite = if is_giving_up { Appetite::Any } else { self.appetite(machine, now) };
+        if appetite == Appetite::None {
             return;
         }
+        let is_trying = appetite == Appetite::One;
         if !self.learning.is_done() && !is_giving_up {
             return self.learn_on();
         }
@@ -41,16 +47,29 @@ impl WebhookActor {
         let held_max = self.due_held_max();
         self.is_index_first &= self.is_recovering || self.books.cursor().is_some();
         if is_due && !self.is_index_first && self.books.retries_held() < held_max {
-            let count = if is_trying && !is_giving_up { 1 } else { DUE_COUNT.max(held_max / 2) };
+            let count = if is_trying { 1 } else { DUE_COUNT.max(held_max / 2) };
             return self.read_due(if is_giving_up { u64::MAX } else { now.unix_ms }, count);
         }
         if let Some(from) = self.books.cursor()
             && self.books.len() * 2 <= window
         {
             let room = (window - self.books.len()).min(PAGE_DELIVERIES);
-            let deliveries_max = if is_trying && !is_giving_up { 1 } else { room };
+            let deliveries_max = if is_trying { 1 } else { room };
             self.read_page(from, deliveries_max);
         }
+    }
+
+    /// Until its gate may open, or its format may be there again, a webhook needs nothing, and then no more than the
+    /// probe: none beside one that is under way or about to begin. Attempts that still hang from before the gate shut
+    /// are no probe.
+    pub(super) fn appetite(&self, machine: &Machine<Payload>, now: Now) -> Appetite {
+        let (is_shut, is_probing) = match machine.gate().state() {
+            GateState::Open { .. } if self.rendering.waits_until_ns > 0 => (false, self.books.len() > 0),
+            GateState::Open { .. } => return Appetite::Any,
+            GateState::Shut { until_ns, .. } => (now.mono_ns < until_ns, machine.ready() > 0),
+            GateState::Probing { .. } => (false, self.books.len() > 0),
+        };
+        if is_shut || is_probing { Appetite::None } else { Appetite::One }
     }
 
     /// Room in the budget of all webhooks for so many deliveries, or for fewer; without any the actor is woken when

@@ -1,5 +1,6 @@
 //! When to wake up again, and when to sleep.
 
+use super::reading_on::Appetite;
 use super::*;
 use crate::asking::Asleep;
 
@@ -42,15 +43,15 @@ impl WebhookActor {
             };
             let shut_ns = if is_giving_up { 0 } else { shut_ns.max(self.rendering.waits_until_ns) };
             // Beside a probe nothing is read; its outcome wakes.
-            let is_probing =
-                matches!(machine.gate().state(), GateState::Probing { .. }) && self.books.len() > 0;
+            let at_opening = Now { mono_ns: now.mono_ns.max(shut_ns), ..now };
+            let has_appetite = is_giving_up || self.appetite(machine, at_opening) != Appetite::None;
             let may_read_due =
-                self.books.retries_held() < self.due_held_max() && !is_probing && !self.is_index_first;
+                self.books.retries_held() < self.due_held_max() && has_appetite && !self.is_index_first;
             if self.next_due_ms != u64::MAX && may_read_due {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
                 at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns.max(shut_ns));
             }
-            if wants_more && is_idle {
+            if wants_more && has_appetite && self.books.len() * 2 <= self.shared.window() as usize {
                 at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns.max(shut_ns));
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, SECOND, run};
 use fanfare_core::webhook::DeliverySettings;
-use fanfare_testkit::transport::Answer;
+use fanfare_testkit::transport::{Answer, Sent};
 use std::collections::HashSet;
 
 /// What a page may bring beyond what was asked for: it ends with a whole row of the index.
@@ -91,5 +91,31 @@ fn a_probe_is_made_when_the_gate_may_open_and_not_later() {
         bench.transport.set(|_| Answer::OK);
         bench.pass(3 * SECOND).await;
         assert_eq!(bench.sent().len(), 10);
+    });
+}
+
+/// What hangs since before the gate shut is no probe, and holds none up.
+#[test]
+fn attempts_that_hang_do_not_hold_up_the_probe() {
+    run(async {
+        let mut count = 0;
+        let script = move |_: &Sent| {
+            count += 1;
+            match count {
+                1..=5 => Answer::Status(500, SECOND / 10),
+                6 | 7 => Answer::Status(200, 14 * SECOND),
+                _ => Answer::OK,
+            }
+        };
+        let bench = Bench::new(script).await;
+        let retries = DeliverySettings { retry_schedule_seconds: Some(vec![3, 3]), ..Default::default() };
+        bench.webhook(retries).await;
+        bench.push(7).await;
+        bench.pass(SECOND).await;
+        assert_eq!(bench.sent().len(), 7, "five failed and shut the gate, two hang");
+        bench.pass(6 * SECOND).await;
+        assert_eq!(bench.sent().len(), 12, "the five were retried, the first of them as the probe");
+        bench.pass(20 * SECOND).await;
+        assert_eq!((bench.sent().len(), bench.store.event_count()), (12, 0));
     });
 }
