@@ -274,6 +274,7 @@ mod tests {
             tls: false,
             behaviour: Behaviour::default(),
             threads: 1,
+            addresses: 1,
             check_every: 0,
             ids_max: 10_000,
         };

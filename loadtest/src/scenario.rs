@@ -109,6 +109,8 @@ pub(crate) struct ReceiverSpec {
     pub(crate) protocol: Protocol,
     pub(crate) tls: bool,
     pub(crate) threads: usize,
+    /// Webhooks are spread over so many addresses of loopback, for one has only some 14,000 ports that are found quickly.
+    pub(crate) addresses: u8,
     pub(crate) check_every: u64,
     pub(crate) behaviour: Behaviour,
 }
@@ -119,6 +121,7 @@ impl Default for ReceiverSpec {
             protocol: Protocol::Http1,
             tls: false,
             threads: 2,
+            addresses: 1,
             check_every: 64,
             behaviour: Behaviour::default(),
         }

@@ -124,7 +124,8 @@ impl Engine {
         Ok(sum_metric(&String::from_utf8_lossy(&answer.body), name))
     }
 
-    /// Makes the webhooks of `channels` channels; their secrets in no particular order. `said` hears of progress.
+    /// Makes the webhooks of `channels` channels, which take the URLs in turn; their secrets in no particular order.
+    /// `said` hears of progress.
     ///
     /// # Errors
     /// The first refusal.
@@ -133,10 +134,11 @@ impl Engine {
         spec: &WebhookSpec,
         prefix: &str,
         channels: u64,
-        url: &str,
+        urls: &[String],
         said: &dyn Fn(u64),
     ) -> Result<Vec<WebhookSecret>, Error> {
-        let body: Arc<[u8]> = webhook_body(spec, url).to_string().into_bytes().into();
+        let bodies: Arc<[Vec<u8>]> =
+            urls.iter().map(|url| webhook_body(spec, url).to_string().into_bytes()).collect();
         let total = channels * spec.per_channel;
         let next = Arc::new(AtomicU64::new(0));
         let mut makers = JoinSet::new();
@@ -148,7 +150,7 @@ impl Engine {
                 per_channel: spec.per_channel,
                 total,
                 next: Arc::clone(&next),
-                body: Arc::clone(&body),
+                bodies: Arc::clone(&bodies),
             };
             makers.spawn(maker.run());
         }
@@ -205,7 +207,8 @@ struct Maker {
     per_channel: u64,
     total: u64,
     next: Arc<AtomicU64>,
-    body: Arc<[u8]>,
+    /// One for each URL.
+    bodies: Arc<[Vec<u8>]>,
 }
 
 impl Maker {
@@ -218,8 +221,11 @@ impl Maker {
             if number >= self.total {
                 return Ok(secrets);
             }
-            let path = format!("/v1/channels/{}{}/webhooks", self.prefix, number / self.per_channel);
-            let answer = client.call("POST", &path, &self.headers, &self.body).await.trying(calling)?;
+            let channel = number / self.per_channel;
+            let path = format!("/v1/channels/{}{channel}/webhooks", self.prefix);
+            let turn = usize::try_from(channel).unwrap_or(0) % self.bodies.len().max(1);
+            let body = self.bodies.get(turn).map_or(&[][..], Vec::as_slice);
+            let answer = client.call("POST", &path, &self.headers, body).await.trying(calling)?;
             secrets.push(read_made(&answer)?);
         }
     }

@@ -113,7 +113,7 @@ async fn beside(stage: &mut Stage<'_>, seconds: f64, run: &mut Run) -> Result<()
     let receiver = Receiver::start(stage.bench, &spec.receiver, stage.folder).await?;
     stage.say(News::Phase(format!("making {} webhooks beside", spec.channels * spec.webhooks.per_channel)));
     let engine = stage.engine()?;
-    let made = engine.make_webhooks(&spec.webhooks, BESIDE_PREFIX, spec.channels, &receiver.url, &|_| {});
+    let made = engine.make_webhooks(&spec.webhooks, BESIDE_PREFIX, spec.channels, &receiver.urls, &|_| {});
     receiver.learn(&made.await?).await?;
     let load = beside_load(stage, spec)?;
     if spec.events_each > 0 {

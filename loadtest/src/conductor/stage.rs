@@ -17,6 +17,7 @@ use crate::receiver::counts::Stats;
 use crate::receiver::{Ready, ReceiverOptions};
 use crate::scenario::{LoadSpec, Plan, ReceiverSpec, Scenario};
 use crate::wire::Client;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,7 +40,8 @@ const GIVE_UP_SECONDS: u64 = 60;
 pub(crate) struct Receiver {
     part: Part,
     pub(crate) ready: Ready,
-    pub(crate) url: String,
+    /// Where it takes deliveries, one for each of its addresses.
+    pub(crate) urls: Vec<String>,
 }
 
 impl Receiver {
@@ -49,6 +51,7 @@ impl Receiver {
             tls: spec.tls,
             behaviour: spec.behaviour,
             threads: spec.threads,
+            addresses: spec.addresses,
             check_every: spec.check_every,
             ids_max: IDS_MAX,
         };
@@ -58,8 +61,11 @@ impl Receiver {
             return Err(Error::work("the receiver told other than its ports"));
         };
         let is_http2 = spec.protocol == crate::receiver::Protocol::Http2;
-        let url = receiver_url(ready.address, spec.tls, is_http2);
-        Ok(Receiver { part, ready, url })
+        let urls = (1..=spec.addresses.max(1)).map(|last| {
+            let address = SocketAddr::from(([127, 0, 0, last], ready.address.port()));
+            receiver_url(address, spec.tls, is_http2)
+        });
+        Ok(Receiver { part, urls: urls.collect(), ready })
     }
 
     async fn call(&self, path: &str, body: &[u8]) -> Result<(), Error> {
@@ -182,7 +188,7 @@ impl<'a> Stage<'a> {
             &scenario.webhooks,
             CHANNEL_PREFIX,
             channels,
-            &stage.receiver.url,
+            &stage.receiver.urls,
             &said,
         );
         let secrets = made.await?;

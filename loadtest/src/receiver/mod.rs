@@ -49,6 +49,8 @@ pub(crate) struct ReceiverOptions {
     pub(crate) behaviour: Behaviour,
     /// Event loops.
     pub(crate) threads: usize,
+    /// Takes deliveries on 127.0.0.1 and so many addresses in all, the next ones, at the same port.
+    pub(crate) addresses: u8,
     /// Signatures are checked of one request in so many; 0: of none.
     pub(crate) check_every: u64,
     /// Delivery ids remembered.
@@ -153,12 +155,18 @@ pub(crate) fn run(options: &ReceiverOptions, tell: impl FnOnce(&Ready)) -> Resul
             .trying(|| "cannot start a thread".into())?;
     }
     LocalSet::new().block_on(&runtime()?, async {
-        let deliveries = bind().await?;
-        let control = bind().await?;
+        let deliveries = bind(Ipv4Addr::LOCALHOST, 0).await?;
+        let control = bind(Ipv4Addr::LOCALHOST, 0).await?;
         let address =
             |listener: &TcpListener| listener.local_addr().trying(|| "a port has no address".into());
-        tell(&Ready { address: address(&deliveries)?, control: address(&control)?, ca_pem });
-        tokio::join!(control::serve(control, Arc::clone(&shared)), accept(deliveries, loops, shared));
+        let first = address(&deliveries)?;
+        tokio::task::spawn_local(accept(deliveries, loops.clone(), Arc::clone(&shared)));
+        for last in 2..=options.addresses {
+            let further = bind(Ipv4Addr::new(127, 0, 0, last), first.port()).await?;
+            tokio::task::spawn_local(accept(further, loops.clone(), Arc::clone(&shared)));
+        }
+        tell(&Ready { address: first, control: address(&control)?, ca_pem });
+        control::serve(control, shared).await;
         Ok(())
     })
 }
@@ -170,8 +178,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .trying(|| "cannot start an event loop".into())
 }
 
-async fn bind() -> Result<TcpListener, Error> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.trying(|| "cannot listen on loopback".into())
+async fn bind(address: Ipv4Addr, port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind((address, port)).await.trying(|| format!("cannot listen on {address}"))
 }
 
 /// Hands connections to the event loops in turn, so that none gets them all.

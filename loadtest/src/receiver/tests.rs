@@ -6,8 +6,15 @@ use std::sync::mpsc::sync_channel;
 
 /// A receiver in a thread of this process; it ends with the process.
 fn start(protocol: Protocol, behaviour: Behaviour) -> Ready {
-    let options =
-        ReceiverOptions { protocol, tls: false, behaviour, threads: 2, check_every: 1, ids_max: 10_000 };
+    let options = ReceiverOptions {
+        protocol,
+        tls: false,
+        behaviour,
+        threads: 2,
+        addresses: 1,
+        check_every: 1,
+        ids_max: 10_000,
+    };
     let (sender, ready) = sync_channel(1);
     std::thread::spawn(move || run(&options, |ready| sender.send(ready.clone()).expect("the test waits")));
     ready.recv().expect("it starts")
