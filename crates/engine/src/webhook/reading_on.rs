@@ -66,7 +66,9 @@ impl WebhookActor {
         let (is_shut, is_probing) = match machine.gate().state() {
             GateState::Open { .. } if self.rendering.waits_until_ns > 0 => (false, self.books.len() > 0),
             GateState::Open { .. } => return Appetite::Any,
-            GateState::Shut { until_ns, .. } => (now.mono_ns < until_ns, machine.ready() > 0),
+            GateState::Shut { until_ns, .. } => {
+                (now.mono_ns < until_ns, machine.ready() > 0 || !self.rendering.is_still())
+            }
             GateState::Probing { .. } => (false, self.books.len() > 0),
         };
         if is_shut || is_probing { Appetite::None } else { Appetite::One }

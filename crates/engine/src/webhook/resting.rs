@@ -51,7 +51,9 @@ impl WebhookActor {
                 let wait_ms = self.next_due_ms.saturating_sub(now.unix_ms).max(1);
                 at_ns = at_ns.min(now.after(Duration::from_millis(wait_ms)).mono_ns.max(shut_ns));
             }
-            if wants_more && has_appetite && self.books.len() * 2 <= self.shared.window() as usize {
+            // With a gate that is open whatever is held wakes when it ends.
+            let is_room = is_idle || (shut_ns > 0 && self.books.len() * 2 <= self.shared.window() as usize);
+            if wants_more && has_appetite && is_room {
                 at_ns = at_ns.min(now.after(Duration::from_millis(5)).mono_ns.max(shut_ns));
             }
         }

@@ -21,7 +21,7 @@ const STEP_NS: u64 = ALLOWANCE_STEP.as_nanos() as u64;
 pub(super) struct Allowance {
     count: u16,
     max: u16,
-    /// When it last grew, or a success told that it need not wait, monotonic nanoseconds.
+    /// When it began or last grew, monotonic nanoseconds.
     since_ns: u64,
 }
 
