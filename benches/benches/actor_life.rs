@@ -31,10 +31,7 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(WEBHOOKS as u64));
     for (label, site) in &sites {
         group.bench_function(*label, |bencher| bencher.iter(|| site.run(site.deliver(1))));
-        // What ended last is taken in before it is looked at.
-        site.run(async { tokio::time::sleep(Duration::from_millis(20)).await });
-        let awake = if label.contains("sleep") { 0 } else { WEBHOOKS };
-        assert_eq!(site.awake(), awake, "{label}");
+        site.wait_until_awake(if label.contains("sleep") { 0 } else { WEBHOOKS });
     }
     group.finish();
 }

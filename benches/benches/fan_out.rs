@@ -38,7 +38,7 @@ fn benches(criterion: &mut Criterion) {
     for (label, webhooks, site) in &sites {
         group.throughput(Throughput::Elements(*webhooks as u64));
         group.bench_function(label, |bencher| bencher.iter(|| site.run(site.deliver(1))));
-        assert_eq!(site.awake(), *webhooks, "all actors stay awake");
+        site.wait_until_awake(*webhooks);
     }
     group.finish();
 }

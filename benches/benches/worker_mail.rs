@@ -20,8 +20,8 @@ const AT_ONCE: usize = 64;
 fn site(is_threaded: bool) -> Site {
     let site =
         Site::new(SiteOptions { is_threaded, idle_sleep: Duration::ZERO, ..SiteOptions::new(AT_ONCE) });
-    site.run(async { tokio::time::sleep(Duration::from_millis(50)).await });
-    assert_eq!(site.awake(), 0, "the loop itself answers");
+    // So that the loop itself answers.
+    site.wait_until_awake(0);
     site
 }
 

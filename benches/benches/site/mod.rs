@@ -107,8 +107,22 @@ impl Site {
         }
     }
 
+    /// Waits until so many actors run: what ended last is taken in by then.
+    pub(crate) fn wait_until_awake(&self, count: usize) {
+        self.run(async {
+            // A minute, so that a bench that hangs says why.
+            for _ in 0..60_000 {
+                if self.awake() == count {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            panic!("{} actors run, not {count}", self.awake());
+        });
+    }
+
     /// Webhooks whose actor runs.
-    pub(crate) fn awake(&self) -> usize {
+    fn awake(&self) -> usize {
         let text = self.engine.metrics_text();
         let line = text.lines().find_map(|line| line.strip_prefix("fanfare_webhooks_awake "));
         line.and_then(|number| number.parse().ok()).expect("the metric is there")
