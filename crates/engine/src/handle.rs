@@ -134,7 +134,8 @@ pub(crate) struct Inner {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) ingest: IngestMetrics,
     pub(crate) bootstrap_hash: Option<[u8; 32]>,
-    pub(crate) is_draining: AtomicBool,
+    /// Shared with the event loops: whoever sees a refusal knows that no attempt begins any more.
+    pub(crate) is_draining: Arc<AtomicBool>,
     /// Events are being refused for a limit, and the operator was told.
     pub(crate) is_refusing: AtomicBool,
     pub(crate) format_changes: FormatChanges,

@@ -37,6 +37,7 @@ pub(crate) async fn start(options: EngineOptions, loops: &Loops) -> Result<Arc<I
         making_channel: tokio::sync::Mutex::new(()),
     });
     let budget = WindowBudget::new(options.window_bytes_max);
+    let is_draining = Arc::new(AtomicBool::new(false));
     let mut workers = Vec::with_capacity(worker_seeds.len());
     for (index, seed) in worker_seeds.into_iter().enumerate() {
         let metrics = Arc::new(WorkerMetrics::default());
@@ -54,6 +55,7 @@ pub(crate) async fn start(options: EngineOptions, loops: &Loops) -> Result<Arc<I
             successes: options.successes,
             idle_sleep: options.idle_sleep,
             rng: SmallRng::seed_from_u64(seed),
+            is_draining: Arc::clone(&is_draining),
         };
         workers.push(match loops {
             Loops::Here => WorkerHandle {
@@ -73,7 +75,7 @@ pub(crate) async fn start(options: EngineOptions, loops: &Loops) -> Result<Arc<I
         workers,
         ingest: IngestMetrics::default(),
         bootstrap_hash,
-        is_draining: AtomicBool::new(false),
+        is_draining,
         is_refusing: AtomicBool::new(false),
         format_changes: FormatChanges::default(),
     });

@@ -21,7 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Mails that may wait for the worker; each carries what a whole ingest batch owes. Ingest waits for room.
@@ -62,7 +62,7 @@ pub(crate) struct WorkerShared {
     pub(crate) idle_sleep: Duration,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) rng: RefCell<SmallRng>,
-    pub(crate) is_draining: Cell<bool>,
+    is_draining: Arc<AtomicBool>,
     awake: RefCell<HashMap<WebhookNo, Rc<Inbox>>>,
     /// Sleeping webhooks by when their first retry is due.
     due: RefCell<BTreeSet<(u64, WebhookNo)>>,
@@ -88,6 +88,7 @@ pub(crate) struct WorkerParts {
     pub(crate) successes: Successes,
     pub(crate) idle_sleep: Duration,
     pub(crate) rng: SmallRng,
+    pub(crate) is_draining: Arc<AtomicBool>,
 }
 
 impl WorkerShared {
@@ -120,6 +121,11 @@ impl WorkerShared {
         inbox
     }
 
+    /// No attempt begins any more.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
     /// An actor stopped for good or fell asleep.
     pub(crate) fn forget(&self, no: WebhookNo) {
         if self.awake.borrow_mut().remove(&no).is_some() {
@@ -129,7 +135,7 @@ impl WorkerShared {
 
     /// An actor died: start it again.
     pub(crate) fn handle_death(self: &Rc<Self>, shared: &Arc<WebhookShared>) {
-        if !self.is_draining.get() {
+        if !self.is_draining() {
             self.inbox(shared).wake();
         }
     }
@@ -159,7 +165,7 @@ impl WorkerShared {
         let now_ms = self.clock.now().unix_ms;
         for _ in 0..STARTS_PER_TURN {
             let Some(first) = self.due.borrow().first().copied() else { return };
-            if first.0 > now_ms || self.is_draining.get() {
+            if first.0 > now_ms || self.is_draining() {
                 break;
             }
             self.due.borrow_mut().remove(&first);
@@ -273,7 +279,7 @@ impl Message for Recovered {
     type Result = ();
 }
 
-/// No attempt begins any more.
+/// The engine drains: every actor is to see it.
 pub(crate) struct Drain;
 
 impl Message for Drain {
@@ -310,7 +316,7 @@ impl Worker {
             successes: parts.successes,
             idle_sleep: parts.idle_sleep,
             rng: RefCell::new(parts.rng),
-            is_draining: Cell::new(false),
+            is_draining: parts.is_draining,
             awake: RefCell::default(),
             due: RefCell::default(),
             to_start: RefCell::default(),
@@ -394,7 +400,6 @@ impl Handler<Drain> for Worker {
     type Result = ();
 
     fn handle(&mut self, _: Drain, _ctx: &mut Self::Context) {
-        self.shared.is_draining.set(true);
         self.shared.wake_all();
     }
 }

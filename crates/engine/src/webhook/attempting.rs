@@ -9,7 +9,7 @@ const NOTE_FAILING_AFTER_MS: u64 = 3_600_000;
 
 impl WebhookActor {
     pub(super) fn begin_attempts(&mut self, now: Now) {
-        if self.worker.outbox.is_full() || self.worker.is_draining.get() || self.is_config_stale {
+        if self.worker.outbox.is_full() || self.worker.is_draining() || self.is_config_stale {
             return;
         }
         if self.config.as_ref().and_then(|c| c.overlap_until_ms).is_some_and(|until| now.unix_ms >= until) {

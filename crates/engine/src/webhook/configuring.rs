@@ -76,7 +76,7 @@ impl WebhookActor {
                 self.machine.insert(Machine::new(policy, self.worker.gate_policy, memory, now))
             }
         };
-        machine.set_paused(!is_enabled || self.worker.is_draining.get() || self.is_disabling.get());
+        machine.set_paused(!is_enabled || self.worker.is_draining() || self.is_disabling.get());
         if is_gate_reset {
             machine.open_gate(now);
         }

@@ -23,7 +23,7 @@ pub(super) enum Appetite {
 
 impl WebhookActor {
     pub(super) fn read_on(&mut self, now: Now) {
-        if self.books.is_reading() || self.worker.is_draining.get() || now.mono_ns < self.not_before_ns {
+        if self.books.is_reading() || self.worker.is_draining() || now.mono_ns < self.not_before_ns {
             return;
         }
         let is_giving_up = matches!(self.mode, Mode::GiveUp(GiveUp::Gone));
