@@ -104,7 +104,7 @@ impl<T> Machine<T> {
     #[must_use]
     pub fn new(policy: DeliveryPolicy, gate_policy: GatePolicy, memory: Memory, now: Now) -> Self {
         let mut machine = Machine {
-            allowance: Allowance::new(policy.max_in_flight, now),
+            allowance: Allowance::new(&policy, now),
             policy,
             gate_policy,
             gate: memory.gate,
@@ -132,7 +132,7 @@ impl<T> Machine<T> {
 
     /// New settings; in force from the next attempt on.
     pub fn handle_policy(&mut self, policy: DeliveryPolicy, now: Now) {
-        self.allowance.handle_limit(policy.max_in_flight);
+        self.allowance.handle_policy(&policy);
         self.policy = policy;
         self.limited_until_ns = 0;
         self.fit_limiter(now, self.limiter.is_some());

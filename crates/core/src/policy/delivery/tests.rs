@@ -1,4 +1,3 @@
-use super::allowance::ALLOWANCE_STEP;
 use super::*;
 use crate::outcome::FailureClass;
 use crate::webhook::{RateLimit, RetryPolicy};
@@ -67,26 +66,40 @@ fn no_more_than_max_in_flight_begin() {
 /// Of a receiver nothing is known of, few attempts are in flight: more with each success, and slowly without one.
 #[test]
 fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
-    let mut machine = machine(policy(7));
+    let step = Duration::from_millis(2000);
+    let mut machine = machine(DeliveryPolicy { timeout_ms: 16_000, ..policy(7) });
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let first = started(&mut machine, T0);
     assert_eq!(first.len(), 4);
     let wait = machine.next_wakeup(T0).expect("more may begin then");
-    assert!((ALLOWANCE_STEP..ALLOWANCE_STEP * 2).contains(&wait), "{wait:?}");
+    assert!((step..step * 2).contains(&wait), "{wait:?}");
     let grown = T0.after(wait);
-    assert_eq!(started(&mut machine, ms(499)).len(), 0);
+    assert_eq!(started(&mut machine, ms(1999)).len(), 0);
     assert_eq!(started(&mut machine, grown).len(), 1);
     machine.handle_outcome(first[0].1, Outcome::Delivered, grown, &mut rng());
     assert_eq!(started(&mut machine, grown).len(), 2, "its own place, and one more");
-    assert_eq!(machine.next_wakeup(grown), Some(ALLOWANCE_STEP));
-    assert_eq!(started(&mut machine, grown.after(ALLOWANCE_STEP)).len(), 1);
+    assert_eq!(machine.next_wakeup(grown), Some(step));
+    assert_eq!(started(&mut machine, grown.after(step)).len(), 1);
     assert_eq!(
         (machine.in_flight(), machine.next_wakeup(ms(9999))),
         (7, None),
         "all that the webhook allows"
     );
+}
+
+#[test]
+fn with_a_short_time_out_attempts_do_not_follow_at_once() {
+    let mut machine = machine(DeliveryPolicy { timeout_ms: 1000, ..policy(7) });
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    assert_eq!(started(&mut machine, T0).len(), 4);
+    assert_eq!(started(&mut machine, ms(499)).len(), 0);
+    machine.handle_policy(DeliveryPolicy { timeout_ms: 8000, ..policy(7) }, ms(499));
+    assert_eq!(started(&mut machine, ms(999)).len(), 0, "the longer time-out counts from now on");
+    assert_eq!(started(&mut machine, ms(2000)).len(), 1);
 }
 
 #[test]
