@@ -6,8 +6,8 @@
 //! and, of SLACK, in its ignored `node_modules`.
 
 use crate::plugins;
-use crate::steps::cargo;
-use std::path::{Path, PathBuf};
+use crate::steps::{self, binaries};
+use std::path::Path;
 use std::process::Command;
 
 /// Where the components come to lie.
@@ -28,7 +28,7 @@ pub(crate) fn build_all(top: &Path) -> Result<(), String> {
             "npm is not there: install node 18 or later (Debian: `apt-get install nodejs npm`)".into()
         );
     }
-    cargo(top, &["build", "--package", "fanfare"], &[])?;
+    steps::build(top)?;
     let built = top.join(BUILT);
     std::fs::create_dir_all(&built).map_err(|error| format!("cannot make {}: {error}", built.display()))?;
     for language in LANGUAGES {
@@ -82,12 +82,6 @@ fn project(top: &Path, language: &str) -> Result<(), String> {
     }
     let (made, place) = (folder.join(format!("{name}.wasm")), top.join(BUILT).join(format!("{name}.wasm")));
     std::fs::copy(&made, &place).map(drop).map_err(|error| format!("{}: {error}", made.display()))
-}
-
-fn binaries(top: &Path) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), |folder| top.join(folder));
-    target.join("debug")
 }
 
 /// A line as a person types it, with our binary found first.

@@ -5,7 +5,7 @@
 //! so a file beside the components says which one it was; with another one, `--check` compares what they render.
 
 use crate::guests;
-use crate::steps::{cargo, run};
+use crate::steps::{self, binaries, cargo, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,7 +69,6 @@ pub(crate) fn check(top: &Path) -> Result<(), String> {
     );
     println!("--- theirs\n{}--- this one\n{own}---", String::from_utf8_lossy(&record));
     println!("xtask plugins: comparing what both render of every vector and sample instead");
-    cargo(top, &["build", "--quiet", "--package", "fanfare"], &[])?;
     for (folder, _, file) in RUST_GUESTS {
         let events = scratch.join(format!("{folder}.ndjson"));
         let count = write_events(top, folder, &events)?;
@@ -106,8 +105,7 @@ fn write_events(top: &Path, folder: &str, to: &Path) -> Result<usize, String> {
 
 /// What a component renders of events, by the engine's own command.
 fn render(top: &Path, component: &Path, folder: &str, events: &Path) -> Result<Vec<u8>, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), PathBuf::from);
-    let output = Command::new(target.join("debug/fanfare"))
+    let output = Command::new(binaries(top).join("fanfare"))
         .args(["render", "--format", &folder.to_uppercase().replace('-', "_"), "--plugin"])
         .arg(component)
         .arg(events)
@@ -136,13 +134,16 @@ fn build(top: &Path, toolchain: &Toolchain, to: &Path) -> Result<(), String> {
     std::fs::create_dir_all(to).map_err(|error| format!("cannot make {}: {error}", to.display()))?;
     let guests = top.join("plugins");
     let target = guests.join("target/guests");
+    steps::build(top)?;
+    let pack = binaries(top).join("examples/pack").to_string_lossy().into_owned();
     for (folder, package, file) in RUST_GUESTS {
         toolchain.build(&guests, &guests, package, &target)?;
         let core = target.join(TARGET).join("release").join(format!("{}.wasm", package.replace('-', "_")));
         let source = guests.join(folder);
         let paths = [core, source.join("manifest.json"), source.join("vectors"), to.join(file)];
         let texts = paths.map(|path| path.to_string_lossy().into_owned());
-        example(top, "pack", &texts.each_ref().map(String::as_str))?;
+        // This crate has no dependency; what needs the host is an example of the host's crate.
+        run(top, &pack, &texts.each_ref().map(String::as_str), &[])?;
     }
     Ok(())
 }
@@ -162,13 +163,6 @@ pub(crate) fn build_project(top: &Path, project: &Path, package: &str) -> Result
     std::fs::copy(from.join("plugin.wasm"), to.join("plugin.wasm"))
         .map(drop)
         .map_err(|error| format!("{}: {error}", from.display()))
-}
-
-/// This crate has no dependency; what needs the host is an example of the host's crate.
-fn example(top: &Path, name: &str, arguments: &[&str]) -> Result<(), String> {
-    let mut all = vec!["run", "--quiet", "--package", "fanfare-plugin-host", "--example", name, "--"];
-    all.extend(arguments);
-    cargo(top, &all, &[])
 }
 
 impl Toolchain {

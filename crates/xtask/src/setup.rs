@@ -2,8 +2,8 @@
 //! verify Standard Webhooks and to read CloudEvents, and the tool that holds an API against its OpenAPI document (which
 //! brings a validator of JSON Schema). None of them is ours.
 
-use crate::steps::run;
-use std::path::{Path, PathBuf};
+use crate::steps::{run, target};
+use std::path::Path;
 use std::process::Command;
 
 /// From PyPI, pinned: a new one is a change of its own.
@@ -67,9 +67,4 @@ fn apt(top: &Path, package: &str) -> Result<(), String> {
     run(top, "apt-get", &["update", "-q"], &quiet)
         .and_then(|()| run(top, "apt-get", &["install", "-qy", package], &quiet))
         .map_err(|why| format!("{package} is needed and could not be installed: {why}"))
-}
-
-/// Cargo's target directory.
-fn target(top: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), |folder| top.join(folder))
 }

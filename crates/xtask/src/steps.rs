@@ -1,7 +1,7 @@
 //! The steps that are processes: cargo, mostly.
 
 use crate::{guests, plugins, setup, tidy};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Everything, quickest first; tests last, so that their count closes the output.
@@ -9,9 +9,10 @@ pub(crate) fn check(top: &Path) -> Result<(), String> {
     cargo(top, &["fmt", "--all", "--check"], &[])?;
     tidy::run(top)?;
     cargo(top, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    // With examples, so that dependencies have the features that clippy just looked at them with.
     cargo(
         top,
-        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        &["doc", "--workspace", "--lib", "--bins", "--examples", "--no-deps", "--document-private-items"],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     deny(top)?;
@@ -26,6 +27,22 @@ pub(crate) fn test(top: &Path) -> Result<(), String> {
     setup::run_all(top)?;
     guests::build_all(top)?;
     cargo(top, &["test", "--workspace"], &[])
+}
+
+/// Builds the binary and the examples. Asked for with the examples of all crates, dependencies get the features that
+/// tests have: any other choice of crates would have most of them built once more.
+pub(crate) fn build(top: &Path) -> Result<(), String> {
+    cargo(top, &["build", "--workspace", "--bins", "--examples"], &[])
+}
+
+/// Where that puts binaries; examples lie in `examples` below.
+pub(crate) fn binaries(top: &Path) -> PathBuf {
+    target(top).join("debug")
+}
+
+/// Cargo's target directory.
+pub(crate) fn target(top: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), |folder| top.join(folder))
 }
 
 /// Rewrites the golden files.
