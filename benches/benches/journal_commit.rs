@@ -1,4 +1,5 @@
 //! What does a durable commit cost by the size of its group: 1, 8, 64 and 512 events, and one event owed to 1,000 webhooks?
+//! And one in which a webhook lets go of its memory, as one of a hundred in turn, while 50,000 deliveries wait beside?
 //!
 //! The store as it is, in a temporary directory (`TMPDIR` says on which disk). Unit: time from handing over a group of 1.2 KB
 //! events until it is on stable storage, in one commit with the endings of the group before; elements a second are
@@ -13,6 +14,7 @@ use fanfare_core::ports::{CatalogChange, Clock, IngestEvent, IngestVerdict, Sett
 use fanfare_core::webhook::{Auth, Channel, DeliverySettings, FormatName, Webhook, WebhookStatus};
 use fanfare_core::{AccountId, ChannelNo, EventId, WebhookId, WebhookNo};
 use fanfare_store::{LmdbStore, StoreOptions};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -46,8 +48,12 @@ impl Journal {
     }
 
     fn next_group(&mut self) -> Vec<IngestEvent> {
-        let owed: Vec<(WebhookNo, bool)> = (1..=self.fan_out).map(|no| (WebhookNo(no), true)).collect();
-        let events = (0..self.group).map(|_| {
+        self.next_events(self.group, 1..=self.fan_out)
+    }
+
+    fn next_events(&mut self, count: usize, webhooks: RangeInclusive<u32>) -> Vec<IngestEvent> {
+        let owed: Vec<(WebhookNo, bool)> = webhooks.map(|no| (WebhookNo(no), true)).collect();
+        let events = (0..count).map(|_| {
             self.pushed += 1;
             let id = EventId::parse(&format!("event-{:012}", self.pushed)).expect("an id");
             // Bytes of its own, as each request has.
@@ -78,6 +84,21 @@ impl Journal {
                 });
             let batch = SettleBatch { settlements: settlements.collect(), ..SettleBatch::default() };
             assert!(self.store.settle(batch).is_ok(), "it is settled");
+        }
+        Duration::from_nanos(took_ns)
+    }
+
+    /// All but the first webhook let go of eight deliveries each, one after the other; the time that it took.
+    fn let_go(&mut self, rounds: u64) -> Duration {
+        let mut took_ns = 0;
+        for _ in 0..rounds {
+            let events = self.next_events(8, 2..=self.fan_out);
+            self.runtime.block_on(self.store.ingest(events)).expect("they are stored");
+            let began_ns = self.clock.now().mono_ns;
+            for no in 2..=self.fan_out {
+                self.runtime.block_on(self.store.park_all(WebhookNo(no))).expect("they are listed");
+            }
+            took_ns += self.clock.now().mono_ns - began_ns;
         }
         Duration::from_nanos(took_ns)
     }
@@ -152,6 +173,14 @@ fn benches(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(events as u64));
         group.bench_function(label, |bencher| bencher.iter_custom(|groups| journal.commit(groups)));
     }
+    let (waiting, webhooks) = (50_000, 101);
+    let mut journal = Journal::open(1, webhooks);
+    for _ in 0..waiting / 1000 {
+        let events = journal.next_events(1000, 1..=1);
+        journal.runtime.block_on(journal.store.ingest(events)).expect("they are stored");
+    }
+    group.throughput(Throughput::Elements(u64::from(webhooks - 1)));
+    group.bench_function("100_let_go", |bencher| bencher.iter_custom(|rounds| journal.let_go(rounds)));
     group.finish();
 }
 

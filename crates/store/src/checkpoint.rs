@@ -2,7 +2,6 @@
 //! is opened (recovery).
 
 use crate::ledger::{Group, Ledger};
-use crate::number_set::NumberSet;
 use crate::record::chunk::Listed;
 use crate::standing::Standing;
 use fanfare_core::WebhookNo;
@@ -31,30 +30,23 @@ impl Ledger {
         group.parking.flush(self.tables.parked, txn)
     }
 
-    /// Lists everything that waits in memory for some webhooks: one pass of the tail, however many they are.
+    /// Lists everything that waits in memory for some webhooks.
     pub(crate) fn park_all(
         &mut self,
         txn: &mut RwTxn<'_>,
         group: &mut Group,
         webhooks: &[u32],
     ) -> heed::Result<()> {
-        let mut asked = NumberSet::default();
-        webhooks.iter().filter(|no| self.live.contains(**no)).for_each(|no| asked.insert(*no));
+        let asked = webhooks.iter().copied().filter(|no| self.live.contains(*no)).collect();
         group.parking.flush(self.tables.parked, txn)?;
-        let mut found = Vec::new();
-        for (seq, state) in self.tail.iter() {
-            for (index, webhook, standing) in state.iter() {
-                if standing == Standing::Waiting && asked.contains(webhook) {
-                    found.push((webhook, Listed { seq, index }, state.bytes));
-                }
+        for (webhook, listed) in self.waiting.find(&self.tail, &asked, group.now_ms) {
+            let Some(state) = self.tail.get_mut(listed.seq) else { continue };
+            if state.entry(listed.index) != Some(Standing::Waiting) {
+                continue;
             }
-        }
-        for (webhook, listed, bytes) in found {
-            group.parking.add_between(self.tables.parked, txn, webhook, listed, bytes)?;
-            if let Some(state) = self.tail.get_mut(listed.seq) {
-                state.set_entry(listed.index, Standing::Parked);
-                Group::touch(&mut group.dirty, listed.seq, state);
-            }
+            group.parking.add_between(self.tables.parked, txn, webhook, listed, state.bytes)?;
+            state.set_entry(listed.index, Standing::Parked);
+            Group::touch(&mut group.dirty, listed.seq, state);
         }
         group.parking.flush(self.tables.parked, txn)
     }

@@ -14,6 +14,7 @@ use crate::record::{attempt, progress, state};
 use crate::standing::{EventState, Standing};
 use crate::tables::{Tables, Txn, attempts_key, key_no, key_seq, seq_key};
 use crate::tail::Tail;
+use crate::waiting::Waiting;
 use crate::window::Window;
 use fanfare_core::WebhookNo;
 use fanfare_core::delivery::Settlement;
@@ -107,6 +108,7 @@ pub(crate) struct Ledger {
     pub(crate) tables: Tables,
     pub(crate) state: StateRow,
     pub(crate) tail: Tail,
+    pub(crate) waiting: Waiting,
     pub(crate) window: Window,
     /// Webhooks that exist.
     pub(crate) live: NumberSet,
@@ -143,6 +145,7 @@ impl Ledger {
             tables,
             state: StateRow::default(),
             tail: Tail::new(tail_events_max),
+            waiting: Waiting::default(),
             window,
             live: NumberSet::default(),
             reaping: VecDeque::new(),
@@ -183,6 +186,7 @@ impl Ledger {
         // What was given up may have passed events that are owed again.
         self.oldest_pending = 0;
         self.tail = Tail::new(self.tail.events_max());
+        self.waiting = Waiting::default();
         self.unreadable.clear();
         let from = seq_key(self.state.tail_start);
         for row in self.tables.events.range(txn, &(Bound::Included(from.as_slice()), Bound::Unbounded))? {

@@ -48,6 +48,7 @@ mod tables;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod waiting;
 mod window;
 mod writer;
 

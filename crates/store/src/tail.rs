@@ -37,6 +37,11 @@ impl Tail {
         self.events.len()
     }
 
+    /// Entries of its events, ended ones too.
+    pub(crate) fn entry_count(&self) -> usize {
+        self.entry_count
+    }
+
     pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut EventState> {
         self.events.get_mut(&seq)
     }

@@ -312,6 +312,7 @@ impl Writer {
         let mut txn = env.write_txn()?;
         let ledger = &mut self.ledger;
         let mut group = Group::at(self.clock.now().unix_ms);
+        ledger.waiting.forget_if_old(group.now_ms);
         ledger.window.age(ledger.tables.ids, &mut txn, group.now_ms)?;
         let has_events = commands.iter().any(|command| matches!(command, Command::Ingest { .. }));
         let mut room = has_events.then(|| self.space.room(self.used_bytes));

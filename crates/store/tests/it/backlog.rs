@@ -96,6 +96,35 @@ fn park_all_lists_what_waits_in_memory_and_nothing_else() {
     assert_eq!(site.backlog(), 9);
 }
 
+/// From the second on they are found by what the first pass remembered, which may have ended or grown since.
+#[test]
+fn webhooks_that_let_go_one_after_the_other_are_each_listed_whole() {
+    let mut site = Site::new(4);
+    let owed_to_all = |name: &str| event(name, &[(1, true), (2, true), (3, true), (4, true)]);
+    site.ingest((1..=4).map(|n| owed_to_all(&format!("e{n}"))).collect());
+    let park_all = |site: &Site, no| wait(site.store().park_all(WebhookNo(no))).unwrap();
+    park_all(&site, 1);
+    park_all(&site, 2);
+    site.settle(vec![
+        settlement(3, Seq(2), 2, Ending::Delivered),
+        settlement(3, Seq(3), 2, retry(START_MS + 1)),
+    ]);
+    site.ingest(vec![owed_to_all("e5"), event("e6", &[(2, true), (3, true)])]);
+    park_all(&site, 3);
+    park_all(&site, 2);
+    park_all(&site, 2);
+    assert_eq!(site.parked_seqs(1), seqs(1..=4), "what came later still waits");
+    assert_eq!(site.parked_seqs(2), seqs(1..=6));
+    assert_eq!(site.parked_seqs(3), [Seq(1), Seq(4), Seq(5), Seq(6)]);
+    assert!(site.parked(4).is_empty());
+    site.clock.advance_ms(60_000);
+    site.ingest(vec![owed_to_all("e7")]);
+    park_all(&site, 4);
+    assert_eq!(site.parked_seqs(4), [1, 2, 3, 4, 5, 7].map(Seq), "long after the others");
+    site.reopen();
+    assert_eq!(site.backlog(), 4 * 6 + 2 - 1);
+}
+
 #[test]
 fn a_full_tail_moves_its_older_half_and_tells_whose() {
     let mut site = Site::with(2, |options| options.tail_events_max = 4);
