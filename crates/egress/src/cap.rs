@@ -4,11 +4,10 @@
 //! longest, whoever's it is, is closed for it; with none idle, the first that comes to rest. See
 //! `design/0001-connection-cap.md`.
 //!
-//! Expected cost: while permits are left, of a connection one lock at its begin and one at its end; of an attempt two
+//! Expected cost: while permits are left, of a connection two locks at its begin and one at its end; of an attempt two
 //! atomic exchanges of a word nobody else touches, and a look at one that nobody writes. At the cap, of every new
 //! connection a look at one in [`CANDIDATES`] of all entries.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,9 +56,14 @@ struct Registry {
     free: Vec<usize>,
     /// Found by the last look, longest idle last, with what their state was.
     candidates: Vec<(u64, Arc<Entry>)>,
-    /// Wishes for which nothing was closed yet, oldest first.
-    wishes: VecDeque<u64>,
-    next_wish: u64,
+    /// New connections that wait for a permit.
+    waiting: usize,
+    /// Connections closed for them whose permits nobody has taken yet; of them at most as many.
+    ///
+    /// Whose permit is whose is not known: whoever takes one, waiting or not, is taken to have got one of these, and
+    /// whoever gives up too. That errs to the side of closing one more, never to that of leaving someone to wait for
+    /// nothing.
+    closing: usize,
     closed: u64,
 }
 
@@ -101,7 +105,7 @@ pub(crate) struct Cap {
     permits: Arc<Semaphore>,
     max: usize,
     registry: Mutex<Registry>,
-    /// Length of `wishes`, to be looked at without the lock.
+    /// How many of those that wait nothing was closed for, to be looked at without the lock.
     wish_count: AtomicUsize,
 }
 
@@ -130,28 +134,42 @@ impl Cap {
     /// closed while we are here.
     pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            // Perhaps the one of a connection that was closed for someone who is only about to wait.
+            self.handle_taken(&mut self.lock());
             return Some(permit);
         }
-        let _wish = self.make_room();
+        let _turn = self.begin_to_wait();
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Closes an idle connection, or wishes that the next to come to rest be closed.
-    fn make_room(&self) -> Option<Wish<'_>> {
+    fn begin_to_wait(&self) -> Turn<'_> {
         let mut registry = self.lock();
+        registry.waiting += 1;
+        self.make_room(&mut registry);
+        Turn { cap: self }
+    }
+
+    /// A permit was taken, or is not wanted any more.
+    fn handle_taken(&self, registry: &mut Registry) {
+        registry.closing = registry.closing.saturating_sub(1);
+        if registry.waiting > 0 {
+            self.make_room(registry);
+        }
+    }
+
+    /// Closes an idle connection for each that waits, and wishes that the next to come to rest be closed for the others.
+    fn make_room(&self, registry: &mut Registry) {
         // The wish is made before the look: a connection that comes to rest meanwhile sees the one, or is seen by the
         // other.
-        let number = registry.next_wish;
-        registry.next_wish += 1;
-        registry.wishes.push_back(number);
-        self.wish_count.store(registry.wishes.len(), Ordering::SeqCst);
-        let is_closed = registry.close_longest_idle();
-        if is_closed {
-            registry.wishes.pop_back();
-            self.wish_count.store(registry.wishes.len(), Ordering::SeqCst);
+        self.tell_wishes(registry);
+        while registry.closing < registry.waiting && registry.close_longest_idle() {
+            registry.closing += 1;
         }
-        drop(registry);
-        (!is_closed).then_some(Wish { cap: self, number })
+        self.tell_wishes(registry);
+    }
+
+    fn tell_wishes(&self, registry: &Registry) {
+        self.wish_count.store(registry.waiting.saturating_sub(registry.closing), Ordering::SeqCst);
     }
 
     /// Makes an open connection known. It counts as in use until its first request ends.
@@ -184,20 +202,17 @@ impl Cap {
     }
 }
 
-/// A new connection that waits while none is idle.
-struct Wish<'c> {
+/// A new connection's place among those that wait.
+struct Turn<'c> {
     cap: &'c Cap,
-    number: u64,
 }
 
-impl Drop for Wish<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut registry = self.cap.lock();
-        // Gone when it was granted.
-        if let Ok(place) = registry.wishes.binary_search(&self.number) {
-            registry.wishes.remove(place);
-            self.cap.wish_count.store(registry.wishes.len(), Ordering::SeqCst);
-        }
+        registry.waiting -= 1;
+        self.cap.handle_taken(&mut registry);
+        self.cap.tell_wishes(&registry);
     }
 }
 
@@ -232,12 +247,12 @@ impl Member {
             return true;
         }
         let mut registry = self.cap.lock();
-        if registry.wishes.is_empty() || !self.entry.close(since) {
+        if registry.closing >= registry.waiting || !self.entry.close(since) {
             return !self.is_closing();
         }
         registry.closed += 1;
-        registry.wishes.pop_front();
-        self.cap.wish_count.store(registry.wishes.len(), Ordering::SeqCst);
+        registry.closing += 1;
+        self.cap.tell_wishes(&registry);
         false
     }
 }

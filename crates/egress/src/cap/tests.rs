@@ -153,13 +153,37 @@ async fn threads_agree_on_who_is_closed() {
                         held = Some(usable);
                     }
                 }
-                held.inspect(|held| held.task.abort());
+                // Kept until all are through: those that still wait have it closed.
+                held
             })
         })
         .collect();
+    let mut kept = Vec::new();
     for task in tasks {
-        tokio::time::timeout(HANG_GUARD, task).await.expect("hung").unwrap();
+        kept.extend(tokio::time::timeout(HANG_GUARD, task).await.expect("hung").unwrap());
     }
     assert!(cap.closed() > 0);
-    assert!(cap.lock().wishes.is_empty());
+    let registry = cap.lock();
+    assert_eq!((registry.waiting, registry.closing, cap.wish_count.load(Ordering::SeqCst)), (0, 0, 0));
+}
+
+/// What was closed for a later one goes to the one that waits longest; the later one then waits as that one had.
+#[tokio::test(start_paused = true)]
+async fn a_permit_meant_for_another_leaves_nobody_behind() {
+    let cap = Cap::new(2);
+    let (a, b) = (open(&cap).await, open(&cap).await);
+    let mut first = Box::pin(open(&cap));
+    must_wait(&mut first).await;
+    // Comes to rest and has not yet looked whether someone waits, when the second finds it.
+    a.member.entry.state.store(7, Ordering::SeqCst);
+    let mut second = Box::pin(open(&cap));
+    must_wait(&mut second).await;
+    let first = first.await;
+    assert!(a.member.is_closing() && !b.member.is_closing());
+    must_wait(&mut second).await;
+    assert!(first.member.begin() && !first.member.rest(8), "closed for the second");
+    let second = second.await;
+    assert!(b.member.begin() && b.member.rest(9), "nobody waits any more");
+    assert_eq!(cap.closed(), 2);
+    drop(second);
 }
