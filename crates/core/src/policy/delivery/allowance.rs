@@ -13,7 +13,7 @@ pub(super) const ALLOWANCE_AFTER_GATE: u16 = 2;
 /// has passed, so that a few requests that hang do not stand in the way of those that would not. Each is another
 /// connection to a receiver that perhaps never answers, hence no more of them before the first time-out tells. The first
 /// time comes up to a step later, so that webhooks that began together do not go on together.
-const STEPS_PER_TIMEOUT: u32 = 2;
+const STEPS_PER_TIMEOUT: u32 = 8;
 /// But no more often.
 const STEP_MIN_MS: u32 = 500;
 

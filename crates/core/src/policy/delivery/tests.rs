@@ -67,7 +67,7 @@ fn no_more_than_max_in_flight_begin() {
 #[test]
 fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
     let step = Duration::from_millis(2000);
-    let mut machine = machine(DeliveryPolicy { timeout_ms: 4000, ..policy(7) });
+    let mut machine = machine(DeliveryPolicy { timeout_ms: 16_000, ..policy(7) });
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
@@ -97,7 +97,7 @@ fn with_a_short_time_out_attempts_do_not_follow_at_once() {
     }
     assert_eq!(started(&mut machine, T0).len(), 4);
     assert_eq!(started(&mut machine, ms(499)).len(), 0);
-    machine.handle_policy(DeliveryPolicy { timeout_ms: 2000, ..policy(7) }, ms(499));
+    machine.handle_policy(DeliveryPolicy { timeout_ms: 8000, ..policy(7) }, ms(499));
     assert_eq!(started(&mut machine, ms(999)).len(), 0, "the longer time-out counts from now on");
     assert_eq!(started(&mut machine, ms(2000)).len(), 1);
 }
