@@ -4,7 +4,8 @@
 //! writer for seconds: from the second on within a while, the pass is made once and remembered, and only what came
 //! since is passed again. What was remembered may have ended meanwhile; who asks looks at the tail.
 //!
-//! Bounds: 16 bytes an entry, no more entries than twice the tail's, and nothing once nobody has asked for a while.
+//! Bounds: 16 bytes an entry, no more entries than three times the tail's, and nothing from the next commit on after nobody
+//! has asked for a while.
 
 use crate::record::chunk::Listed;
 use crate::standing::{EventState, Standing};

@@ -392,8 +392,7 @@ impl<T> Machine<T> {
 
     fn note_success(&mut self, now: Now) -> WebhookNews {
         if self.gate.handle_success() {
-            // Not with a burst on a receiver just back.
-            // What hangs since before it shut does not count.
+            // Not with a burst on a receiver just back. What hangs since before the gate shut does not count.
             self.allowance.restart(ALLOWANCE_AFTER_GATE.saturating_add(self.in_flight), now);
             return WebhookNews::GateOpened;
         }

@@ -166,7 +166,7 @@ fn machine_paths(file: &File) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// `a/work/b` and `https://x/home/` are no paths of a machine.
+/// The same folder inside a longer path, or behind the host of an address, is no path of a machine.
 fn is_path_start(line: &str, at: usize) -> bool {
     line.get(..at)
         .and_then(|text| text.chars().next_back())
