@@ -166,6 +166,22 @@ fn the_gate_holds_everything_back_and_probes_once() {
     assert_eq!(started(&mut machine, ms(1200)).len(), 2);
 }
 
+#[test]
+fn what_hangs_since_before_the_gate_shut_leaves_room_after_it_opens() {
+    let mut machine = warm(policy(8));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    // Three of eight never end.
+    for (_, slot) in started(&mut machine, T0).into_iter().take(5) {
+        machine.handle_outcome(slot, failed(FailureClass::Connect), T0, &mut rng()).expect("in flight");
+    }
+    let probe = started(&mut machine, ms(1000));
+    assert_eq!((probe.len(), machine.in_flight()), (1, 4));
+    machine.handle_outcome(probe[0].1, Outcome::Delivered, ms(1100), &mut rng()).expect("in flight");
+    assert_eq!(started(&mut machine, ms(1100)).len(), 2, "as many as with nothing in flight");
+}
+
 /// A probe that is still under way when its gate was opened by another attempt is none of the next shutting.
 #[test]
 fn a_former_probe_does_not_answer_for_the_present_one() {
