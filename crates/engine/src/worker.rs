@@ -14,6 +14,7 @@ use crate::webhook::WebhookActor;
 use actix::prelude::*;
 use fanfare_core::WebhookNo;
 use fanfare_core::policy::gate::GatePolicy;
+use fanfare_core::policy::growth_ration::GrowthRation;
 use fanfare_core::ports::{Clock, Formatter, Store, Transport};
 use fanfare_core::webhook::DeliveryPolicy;
 use rand::rngs::SmallRng;
@@ -62,6 +63,7 @@ pub(crate) struct WorkerShared {
     pub(crate) idle_sleep: Duration,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) rng: RefCell<SmallRng>,
+    pub(crate) growth_ration: RefCell<GrowthRation>,
     is_draining: Arc<AtomicBool>,
     awake: RefCell<HashMap<WebhookNo, Rc<Inbox>>>,
     /// Sleeping webhooks by when their first retry is due.
@@ -316,6 +318,7 @@ impl Worker {
             successes: parts.successes,
             idle_sleep: parts.idle_sleep,
             rng: RefCell::new(parts.rng),
+            growth_ration: RefCell::default(),
             is_draining: parts.is_draining,
             awake: RefCell::default(),
             due: RefCell::default(),

@@ -1,6 +1,7 @@
 //! The delivery machine of one webhook: what may be attempted now, and what an attempt's outcome means.
 //!
-//! How to drive it: hand in what is owed ([`Machine::handle_owed`]); ask [`Machine::next_step`] until it says `None`
+//! How to drive it: hand in what is owed ([`Machine::handle_owed`]); [`Machine::ask_to_grow`], then ask
+//! [`Machine::next_step`] until it says `None`
 //! and carry out each step; report every started attempt once ([`Machine::handle_outcome`]); sleep until
 //! [`Machine::next_wakeup`]. A delivery that must wait for a retry leaves the machine with its verdict: it waits in
 //! the store, and is handed in again when due. So the machine holds only what is ready or in flight, which the
@@ -11,6 +12,7 @@ use crate::delivery::{DeliveryKey, Progress, reason};
 use crate::outcome::Outcome;
 use crate::policy::backoff::{self, Next};
 use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
+use crate::policy::growth_ration::GrowthRation;
 use crate::policy::key_order::{KeyOrder, Turn};
 use crate::policy::rate_limit::Limiter;
 use crate::webhook::DeliveryPolicy;
@@ -224,7 +226,7 @@ impl<T> Machine<T> {
         }
         if self.in_flight >= self.allowance.count() {
             let may_grow = matches!(self.gate.state(), GateState::Open { .. });
-            if !may_grow || !self.allowance.grow_by_time(now) || self.in_flight >= self.allowance.count() {
+            if !may_grow || !self.allowance.grow_by_turn(now) || self.in_flight >= self.allowance.count() {
                 return None;
             }
         }
@@ -259,6 +261,16 @@ impl<T> Machine<T> {
         entry.state = State::InFlight { is_probe };
         self.in_flight += 1;
         Some(Step::Start { slot: Slot(index), attempt_number: entry.progress.attempt_number })
+    }
+
+    /// Asks for a turn to grow beyond what hangs, if it is time to. Before [`Machine::next_step`], with what all machines
+    /// of one event loop share.
+    pub fn ask_to_grow(&mut self, ration: &mut GrowthRation, now: Now) {
+        let is_stuck = self.in_flight >= self.allowance.count() && self.ready() > 0 && !self.is_paused;
+        if is_stuck && matches!(self.gate.state(), GateState::Open { .. }) {
+            let timeout = Duration::from_millis(u64::from(self.policy.timeout_ms));
+            self.allowance.ask(ration, timeout, now);
+        }
     }
 
     /// A probe that outlived its gate (another attempt's success opened it, a wish shut it anew) says nothing of the one

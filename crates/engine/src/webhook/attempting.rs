@@ -15,6 +15,8 @@ impl WebhookActor {
         if self.config.as_ref().and_then(|c| c.overlap_until_ms).is_some_and(|until| now.unix_ms >= until) {
             self.make_keys(now);
         }
+        let Some(machine) = &mut self.machine else { return };
+        machine.ask_to_grow(&mut self.worker.growth_ration.borrow_mut(), now);
         loop {
             let Some(machine) = &mut self.machine else { return };
             match machine.next_step(now) {

@@ -66,40 +66,70 @@ fn no_more_than_max_in_flight_begin() {
 /// Of a receiver nothing is known of, few attempts are in flight: more with each success, and slowly without one.
 #[test]
 fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
-    let step = Duration::from_millis(2000);
-    let mut machine = machine(DeliveryPolicy { timeout_ms: 16_000, ..policy(7) });
+    let mut ration = GrowthRation::default();
+    let mut machine = machine(policy(7));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    let mut begun = |machine: &mut Machine<u32>, now| {
+        machine.ask_to_grow(&mut ration, now);
+        started(machine, now)
+    };
+    let first = begun(&mut machine, T0);
+    assert_eq!(first.len(), 4);
+    assert_eq!(machine.next_wakeup(T0), Some(Duration::from_millis(500)));
+    assert_eq!(begun(&mut machine, ms(499)).len(), 0);
+    assert_eq!(begun(&mut machine, ms(500)).len(), 1);
+    machine.handle_outcome(first[0].1, Outcome::Delivered, ms(600), &mut rng());
+    assert_eq!(begun(&mut machine, ms(600)).len(), 2, "its own place, and one more");
+    assert_eq!(machine.next_wakeup(ms(600)), Some(Duration::from_millis(500)));
+    assert_eq!(begun(&mut machine, ms(1100)).len(), 1);
+    let held = (machine.in_flight(), machine.next_wakeup(ms(9999)));
+    assert_eq!(held, (7, None), "all that the webhook allows");
+}
+
+#[test]
+fn many_that_never_answer_take_turns() {
+    let mut ration = GrowthRation::default();
+    let mut machines: Vec<_> = (0..100).map(|_| machine(policy(7))).collect();
+    let mut begun_at = |now: Now| {
+        let mut begun = 0;
+        for machine in &mut machines {
+            machine.handle_owed(0, Progress::first(T0.unix_ms), None);
+            machine.ask_to_grow(&mut ration, now);
+            begun += started(machine, now).len();
+        }
+        begun
+    };
+    let at_once: usize = (0..5).map(|_| begun_at(T0)).sum();
+    assert_eq!(at_once, 400);
+    let in_two_seconds: Vec<_> = (500..2500).step_by(10).map(|at_ms| begun_at(ms(at_ms))).collect();
+    assert_eq!(in_two_seconds.iter().sum::<usize>(), 50);
+    assert_eq!(in_two_seconds.iter().max(), Some(&1));
+}
+
+/// A turn far ahead is of no use to one whose attempts time out before.
+#[test]
+fn a_turn_comes_within_half_the_time_out_and_is_forgotten_with_a_success() {
+    let mut ration = GrowthRation::default();
+    for _ in 0..1000 {
+        ration.next_turn(T0, u64::MAX);
+    }
+    let mut machine = machine(DeliveryPolicy { timeout_ms: 4000, ..policy(7) });
     for payload in 0..20 {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let first = started(&mut machine, T0);
-    assert_eq!(first.len(), 4);
-    let wait = machine.next_wakeup(T0).expect("more may begin then");
-    assert!((step..step * 2).contains(&wait), "{wait:?}");
-    let grown = T0.after(wait);
-    assert_eq!(started(&mut machine, ms(1999)).len(), 0);
-    assert_eq!(started(&mut machine, grown).len(), 1);
-    machine.handle_outcome(first[0].1, Outcome::Delivered, grown, &mut rng());
-    assert_eq!(started(&mut machine, grown).len(), 2, "its own place, and one more");
-    assert_eq!(machine.next_wakeup(grown), Some(step));
-    assert_eq!(started(&mut machine, grown.after(step)).len(), 1);
-    assert_eq!(
-        (machine.in_flight(), machine.next_wakeup(ms(9999))),
-        (7, None),
-        "all that the webhook allows"
-    );
-}
-
-#[test]
-fn with_a_short_time_out_attempts_do_not_follow_at_once() {
-    let mut machine = machine(DeliveryPolicy { timeout_ms: 1000, ..policy(7) });
-    for payload in 0..20 {
-        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
-    }
-    assert_eq!(started(&mut machine, T0).len(), 4);
-    assert_eq!(started(&mut machine, ms(499)).len(), 0);
-    machine.handle_policy(DeliveryPolicy { timeout_ms: 8000, ..policy(7) }, ms(499));
-    assert_eq!(started(&mut machine, ms(999)).len(), 0, "the longer time-out counts from now on");
-    assert_eq!(started(&mut machine, ms(2000)).len(), 1);
+    machine.ask_to_grow(&mut ration, ms(500));
+    assert_eq!(machine.next_wakeup(ms(500)), Some(Duration::from_secs(2)));
+    machine.ask_to_grow(&mut ration, ms(1000));
+    assert_eq!(machine.next_wakeup(ms(1000)), Some(Duration::from_millis(1500)), "asked once");
+    assert_eq!(started(&mut machine, ms(2499)).len(), 0);
+    assert_eq!(started(&mut machine, ms(2500)).len(), 1);
+    machine.ask_to_grow(&mut ration, ms(3000));
+    machine.handle_outcome(first[0].1, Outcome::Delivered, ms(3100), &mut rng());
+    assert_eq!(started(&mut machine, ms(3100)).len(), 2);
+    assert_eq!(machine.next_wakeup(ms(3100)), Some(Duration::from_millis(500)));
 }
 
 #[test]
