@@ -3,13 +3,14 @@
 //! Expected cost of an attempt here, beside the transport's: one task and one boxed future, one timer, no lock.
 
 use crate::inbox::Inbox;
-use crate::metrics::WorkerMetrics;
+use crate::worker::WorkerShared;
 use fanfare_core::Now;
 use fanfare_core::outcome::{AttemptReport, FailureClass, Outcome};
 use fanfare_core::policy::delivery::Slot;
-use fanfare_core::ports::{AttemptRequest, Clock, Connection, Receiver};
+use fanfare_core::ports::{AttemptRequest, Connection, Receiver};
 use fanfare_core::webhook::Protocol;
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn is_stale(report: &AttemptReport) -> bool {
 /// Reports even if the attempt panics or is dropped, so that no delivery is ever in flight for good.
 struct Guard {
     inbox: Rc<Inbox>,
-    metrics: Arc<WorkerMetrics>,
+    worker: Rc<WorkerShared>,
     slot: Slot,
     started_ms: u64,
     is_reported: bool,
@@ -125,7 +126,7 @@ struct Guard {
 impl Guard {
     fn report(&mut self, report: AttemptReport, duration_ms: u32) {
         self.is_reported = true;
-        self.metrics.in_flight.sub(1);
+        self.worker.metrics.in_flight.sub(1);
         let end = AttemptEnd { slot: self.slot, report, started_ms: self.started_ms, duration_ms };
         self.inbox.push_end(end);
     }
@@ -147,21 +148,20 @@ pub(crate) struct Attempt {
     pub(crate) slot: Slot,
     pub(crate) started: Now,
     pub(crate) inbox: Rc<Inbox>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) worker: Rc<WorkerShared>,
 }
 
-/// Begins an attempt on this event loop; its report comes into the inbox, in at most `timeout`.
+/// Begins an attempt on this event loop; its report comes into the inbox, soon after `timeout` at the latest.
 pub(crate) fn begin(attempt: Attempt) {
-    attempt.metrics.in_flight.add(1);
-    attempt.metrics.attempts.add(1);
+    attempt.worker.metrics.in_flight.add(1);
+    attempt.worker.metrics.attempts.add(1);
     tokio::task::spawn_local(run(attempt));
 }
 
 async fn run(attempt: Attempt) {
-    let Attempt { connections, request, timeout, slot, started, inbox, clock, metrics } = attempt;
-    let mut guard = Guard { inbox, metrics, slot, started_ms: started.unix_ms, is_reported: false };
-    let (report, duration_ms) = timed(&connections, request, timeout, started, &*clock).await;
+    let Attempt { connections, request, timeout, slot, started, inbox, worker } = attempt;
+    let mut guard = Guard { inbox, worker, slot, started_ms: started.unix_ms, is_reported: false };
+    let (report, duration_ms) = timed(&connections, request, timeout, started, &guard.worker).await;
     guard.report(report, duration_ms);
 }
 
@@ -171,11 +171,10 @@ pub(crate) async fn once(
     request: AttemptRequest,
     timeout: Duration,
     started: Now,
-    clock: &dyn Clock,
-    metrics: &WorkerMetrics,
+    worker: &WorkerShared,
 ) -> (AttemptReport, u32) {
-    metrics.attempts.add(1);
-    timed(connections, request, timeout, started, clock).await
+    worker.metrics.attempts.add(1);
+    timed(connections, request, timeout, started, worker).await
 }
 
 async fn timed(
@@ -183,15 +182,24 @@ async fn timed(
     request: AttemptRequest,
     timeout: Duration,
     started: Now,
-    clock: &dyn Clock,
+    worker: &WorkerShared,
 ) -> (AttemptReport, u32) {
-    let report = match tokio::time::timeout(timeout, connections.send(request)).await {
-        Ok(report) => report,
-        Err(_) => AttemptReport::failed(
-            FailureClass::Timeout,
-            format!("no complete answer within {} ms", timeout.as_millis()),
-        ),
+    let report = {
+        let mut sending = pin!(connections.send(request));
+        match tokio::time::timeout(timeout, sending.as_mut()).await {
+            Ok(report) => report,
+            Err(_) => {
+                // A thousand that began together time out together. What each costs, a connection to close and an
+                // outcome to keep, must not stand before the answers that others have got meanwhile.
+                let _turn = worker.timeout_turns.acquire().await;
+                tokio::task::yield_now().await;
+                AttemptReport::failed(
+                    FailureClass::Timeout,
+                    format!("no complete answer within {} ms", timeout.as_millis()),
+                )
+            }
+        }
     };
-    let took_ns = clock.now().mono_ns.saturating_sub(started.mono_ns);
+    let took_ns = worker.clock.now().mono_ns.saturating_sub(started.mono_ns);
     (report, u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX))
 }

@@ -9,7 +9,7 @@
 
 use crate::Now;
 use crate::delivery::{DeliveryKey, Progress, reason};
-use crate::outcome::Outcome;
+use crate::outcome::{FailureClass, Outcome};
 use crate::policy::backoff::{self, Next};
 use crate::policy::gate::{Admission, Gate, GatePolicy, GateState};
 use crate::policy::growth_ration::GrowthRation;
@@ -354,11 +354,11 @@ impl<T> Machine<T> {
             Outcome::Delivered => (Fate::Delivered, self.note_success(now)),
             Outcome::Permanent { class } => {
                 let reason = match class {
-                    crate::outcome::FailureClass::Gone => reason::GONE,
-                    crate::outcome::FailureClass::BlockedAddress => reason::BLOCKED_ADDRESS,
+                    FailureClass::Gone => reason::GONE,
+                    FailureClass::BlockedAddress => reason::BLOCKED_ADDRESS,
                     _ => class.name(),
                 };
-                let news = if class == crate::outcome::FailureClass::Gone {
+                let news = if class == FailureClass::Gone {
                     WebhookNews::Gone
                 } else {
                     self.note_void(is_probe, now)
@@ -366,6 +366,9 @@ impl<T> Machine<T> {
                 (Fate::Dead { reason }, news)
             }
             Outcome::Retryable { class, not_before } => {
+                if class == FailureClass::Timeout {
+                    self.allowance.shrink_by_timeout(now);
+                }
                 let news = if class.is_receivers_fault() {
                     self.note_failure(is_probe, not_before, now)
                 } else {

@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn turns_come_one_after_the_other_and_none_is_saved_up() {
         let mut ration = GrowthRation::default();
-        let mut turn_ms = |now_ms: u64, latest_ms: u64| ration.next_turn(at(now_ms), latest_ms * 1_000_000) / 1_000_000;
+        let mut turn_ms =
+            |now_ms: u64, latest_ms: u64| ration.next_turn(at(now_ms), latest_ms * 1_000_000) / 1_000_000;
         assert_eq!([turn_ms(5000, 9000), turn_ms(5000, 9000), turn_ms(5001, 9000)], [5000, 5040, 5080]);
         assert_eq!(turn_ms(5001, 5100), 5100, "nobody waits longer than is of use");
         assert_eq!(turn_ms(5001, 9000), 5120, "and takes nobody's turn");

@@ -89,10 +89,9 @@ impl WebhookActor {
         }
         let request = config.request(event, delivery_id, 1, body, now);
         let (connections, timeout) = (Rc::clone(&config.connections), config.timeout);
-        let (clock, metrics) = (Arc::clone(&self.worker.clock), Arc::clone(&self.worker.metrics));
+        let worker = Rc::clone(&self.worker);
         tokio::task::spawn_local(async move {
-            let (report, duration_ms) =
-                attempt::once(&connections, request, timeout, now, &*clock, &metrics).await;
+            let (report, duration_ms) = attempt::once(&connections, request, timeout, now, &worker).await;
             outcome.report = Some(report);
             outcome.duration_ms = duration_ms;
             drop(reply.send(Ok(outcome)));

@@ -55,8 +55,7 @@ impl WebhookActor {
             slot,
             started: now,
             inbox: Rc::clone(&self.inbox),
-            clock: Arc::clone(&self.worker.clock),
-            metrics: Arc::clone(&self.worker.metrics),
+            worker: Rc::clone(&self.worker),
         });
     }
 

@@ -121,6 +121,37 @@ fn a_receiver_that_never_answers_is_timed_out_and_costs_its_in_flight_only() {
     });
 }
 
+/// Attempts that began together time out together; what they cost does not stand before the answers of others.
+#[test]
+fn a_healthy_receiver_does_not_wait_for_a_hundred_time_outs() {
+    run(async {
+        let mut healthy = 0;
+        let bench = Bench::new(move |sent| {
+            if sent.url.contains("dead") {
+                return Answer::Never;
+            }
+            // The first answer comes when the others time out, the rest at once.
+            healthy += 1;
+            Answer::Status(200, if healthy == 1 { 2 * SECOND } else { Duration::ZERO })
+        })
+        .await;
+        let settings =
+            DeliverySettings { timeout_ms: Some(2000), max_in_flight: Some(1), ..Default::default() };
+        for _ in 0..100 {
+            let settings = settings.clone();
+            bench.webhook_with(|new| (new.url, new.delivery) = ("https://dead.test/".into(), settings)).await;
+        }
+        bench.webhook(DeliverySettings { timeout_ms: Some(9000), ..settings }).await;
+        bench.push(10).await;
+        bench.pass(2 * SECOND + Duration::from_millis(100)).await;
+        let failed: Vec<_> = bench.store.settled().iter().map(|s| s.ending != Ending::Delivered).collect();
+        assert_eq!((failed.iter().filter(|failed| !**failed).count(), failed.len()), (10, 110), "D7");
+        let last = failed.iter().rposition(|failed| !failed).expect("delivered");
+        // Half of the others live on the other event loop.
+        assert!(last < 30, "it was through only after {} time-outs", last - 9);
+    });
+}
+
 #[test]
 fn a_stale_connection_is_not_an_attempt_of_its_own() {
     run(async {

@@ -1,6 +1,8 @@
-//! How many attempts of one webhook may be in flight: few at first, all of `maxInFlight` once its receiver answers.
+//! How many attempts of one webhook may be in flight: few at first, one more with each success up to `maxInFlight`, one
+//! fewer with each time-out.
 //!
-//! A thousand receivers that never answer so cost a few connections each, not all that every one of them may have.
+//! A thousand receivers that never answer so cost a few connections each, not all that every one of them may have, and
+//! those not over and over.
 
 use crate::Now;
 use crate::policy::growth_ration::GrowthRation;
@@ -55,6 +57,12 @@ impl Allowance {
     /// An attempt succeeded.
     pub(super) fn grow_by_success(&mut self, now: Now) {
         self.count = self.count.saturating_add(1).min(self.max);
+        self.count_from(now);
+    }
+
+    /// An attempt timed out: its place is not filled again before a success, but for the last one.
+    pub(super) fn shrink_by_timeout(&mut self, now: Now) {
+        self.count = self.count.saturating_sub(1).max(1);
         self.count_from(now);
     }
 

@@ -88,6 +88,44 @@ fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
     assert_eq!(held, (7, None), "all that the webhook allows");
 }
 
+/// What times out in a row is not begun again at once: the failures that the gate needs come one after the other.
+#[test]
+fn after_time_outs_fewer_are_in_flight() {
+    let mut machine = machine(policy(7));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    let first = started(&mut machine, T0);
+    assert_eq!(first.len(), 4);
+    let in_flight: Vec<_> = first
+        .iter()
+        .map(|(_, slot)| {
+            machine.handle_outcome(*slot, failed(FailureClass::Timeout), ms(15_000), &mut rng());
+            started(&mut machine, ms(15_000));
+            machine.in_flight()
+        })
+        .collect();
+    assert_eq!(in_flight, [3, 2, 1, 1]);
+    assert!(matches!(machine.gate().state(), GateState::Open { .. }));
+}
+
+/// A success makes good for a time-out.
+#[test]
+fn a_receiver_that_sometimes_times_out_keeps_its_attempts() {
+    let mut machine = warm(policy(7));
+    for payload in 0..100 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    let mut in_flight = started(&mut machine, T0);
+    for round in 0..40 {
+        let (_, slot) = in_flight.remove(0);
+        let outcome = if round % 3 == 0 { failed(FailureClass::Timeout) } else { Outcome::Delivered };
+        machine.handle_outcome(slot, outcome, T0, &mut rng());
+        in_flight.extend(started(&mut machine, T0));
+        assert!((6..=7).contains(&machine.in_flight()), "round {round}: {}", machine.in_flight());
+    }
+}
+
 #[test]
 fn many_that_never_answer_take_turns() {
     let mut ration = GrowthRation::default();
@@ -220,7 +258,7 @@ fn a_former_probe_does_not_answer_for_the_present_one() {
         machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
     }
     let fail = |machine: &mut Machine<u32>, slot, now| {
-        machine.handle_outcome(slot, failed(FailureClass::Timeout), now, &mut rng()).expect("in flight");
+        machine.handle_outcome(slot, failed(FailureClass::Connect), now, &mut rng()).expect("in flight");
     };
     let first = started(&mut machine, T0);
     first.iter().take(5).for_each(|(_, slot)| fail(&mut machine, *slot, T0));
