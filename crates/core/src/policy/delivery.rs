@@ -167,6 +167,11 @@ impl<T> Machine<T> {
         self.order.learn(key, id, due_ms);
     }
 
+    /// A read of the retry table begins; [`KeyPlace::read_no`] of what it brings is this number, which grows.
+    pub fn begin_read(&mut self, read_no: u64) {
+        self.order.begin_read(read_no);
+    }
+
     /// Takes a delivery in. `place`: its key, with `ordering: KEY`; those of one key must come in the order of events.
     pub fn handle_owed(&mut self, payload: T, progress: Progress, place: Option<KeyPlace>) -> Taken<T> {
         let index = self.insert(Entry { payload, progress, state: State::Ready, place });

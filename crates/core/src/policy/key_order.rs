@@ -65,19 +65,35 @@ struct KeyState {
     /// When the last of those on disk are due, Unix ms: later than the head, when the head was put back. What goes there
     /// is given this date, so that it is not read before one that is older.
     last_due_ms: u64,
-    /// The last read of the retry table of which a row was sent back, and the oldest such row: newer ones read together with
-    /// it must go back too, for they were read before it had its new date.
-    sent_back: Option<(u64, DeliveryKey)>,
+    /// Rows that were sent back, with the last read of the retry table that had begun by then: what it brings does not tell of
+    /// their new dates, so what is newer must go back too. Only while such a read is not through.
+    sent_back: BTreeMap<DeliveryKey, u64>,
+    /// The last read of the retry table that began before the head went there: it says nothing of where the head is.
+    head_unseen_by: u64,
 }
 
 impl KeyState {
-    fn new(head: Head, on_disk: Option<DeliveryKey>, due_ms: u64) -> Self {
-        KeyState { head, waiting: BTreeMap::new(), on_disk, due_ms, last_due_ms: due_ms, sent_back: None }
+    fn new(head: Head, on_disk: Option<DeliveryKey>, due_ms: u64, read_no: u64) -> Self {
+        KeyState {
+            head,
+            waiting: BTreeMap::new(),
+            on_disk,
+            due_ms,
+            last_due_ms: due_ms,
+            sent_back: BTreeMap::new(),
+            head_unseen_by: read_no,
+        }
+    }
+
+    /// What the reads before this row's brought is through.
+    fn forget_sent_back(&mut self, place: KeyPlace) {
+        if place.row_due_ms.is_some() {
+            self.sent_back.retain(|_, read_no| *read_no >= place.read_no);
+        }
     }
 
     fn is_read_too_early(&self, place: KeyPlace) -> bool {
-        place.row_due_ms.is_some()
-            && self.sent_back.is_some_and(|(read_no, id)| read_no == place.read_no && place.id > id)
+        place.row_due_ms.is_some() && self.sent_back.first_key_value().is_some_and(|(id, _)| *id < place.id)
     }
 
     /// The date that what goes (back) to disk is given.
@@ -85,11 +101,13 @@ impl KeyState {
         self.due_ms.max(self.last_due_ms)
     }
 
-    fn back(&mut self, place: KeyPlace) -> Turn {
-        self.on_disk = self.on_disk.max(Some(place.id));
+    /// `known`: `on_disk` and `last_due_ms` as they were before `place` was taken for the last on disk. `read_no`: the last
+    /// read that began.
+    fn back(&mut self, place: KeyPlace, known: (Option<DeliveryKey>, u64), read_no: u64) -> Turn {
+        self.on_disk = known.0.max(Some(place.id));
+        self.last_due_ms = known.1;
         if place.row_due_ms.is_some() {
-            let first = self.sent_back.filter(|(read_no, _)| *read_no == place.read_no).map(|(_, id)| id);
-            self.sent_back = Some((place.read_no, first.map_or(place.id, |first| first.min(place.id))));
+            self.sent_back.insert(place.id, read_no);
         }
         Turn::Back { due_ms: self.back_ms() }
     }
@@ -99,14 +117,21 @@ impl KeyState {
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     keys: HashMap<u64, KeyState>,
+    /// Number of the last read of the retry table that began.
+    read_no: u64,
 }
 
 impl KeyOrder {
+    /// A read of the retry table begins; what it brings says so in [`KeyPlace::read_no`].
+    pub(crate) fn begin_read(&mut self, read_no: u64) {
+        self.read_no = read_no;
+    }
+
     /// Learns of a row of the retry table, in any order, also more than once.
     pub(crate) fn learn(&mut self, key: u64, id: DeliveryKey, due_ms: u64) {
         match self.keys.get_mut(&key) {
             None => {
-                let state = KeyState::new(Head::OnDisk { id: Some(id) }, Some(id), due_ms);
+                let state = KeyState::new(Head::OnDisk { id: Some(id) }, Some(id), due_ms, self.read_no);
                 self.keys.insert(key, state);
             }
             Some(state) => {
@@ -115,6 +140,8 @@ impl KeyOrder {
                 if let Head::OnDisk { id: Some(head) } = state.head
                     && id < head
                 {
+                    // The row of the one that was taken for the head is there still.
+                    state.last_due_ms = state.last_due_ms.max(state.due_ms);
                     state.head = Head::OnDisk { id: Some(id) };
                     state.due_ms = due_ms;
                 }
@@ -124,10 +151,16 @@ impl KeyOrder {
 
     /// A delivery came in as slot `slot`.
     pub(crate) fn admit(&mut self, place: KeyPlace, slot: u32) -> Turn {
+        if place.row_due_ms.is_some() {
+            self.read_no = self.read_no.max(place.read_no);
+        }
         let Some(state) = self.keys.get_mut(&place.key) else {
-            self.keys.insert(place.key, KeyState::new(Head::Here, None, 0));
+            self.keys.insert(place.key, KeyState::new(Head::Here, None, 0, 0));
             return Turn::Head;
         };
+        state.forget_sent_back(place);
+        state.sent_back.remove(&place.id);
+        let known = (state.on_disk, state.last_due_ms);
         // One that was put back is read before older ones with later dates, which are there still.
         if place.row_due_ms >= Some(state.last_due_ms) && state.on_disk == Some(place.id) {
             state.on_disk = None;
@@ -138,7 +171,10 @@ impl KeyOrder {
                 // Rows are read in order of (due, event). One that stands behind the head and is read before it
                 // shows that the head's row is gone (damaged, dropped): it must not hold up the others for ever.
                 let may_lead = match id {
-                    Some(head) => place.id <= head || (row_due_ms, place.id) > (state.due_ms, head),
+                    Some(head) => {
+                        let is_after = (row_due_ms, place.id) > (state.due_ms, head);
+                        place.id <= head || (is_after && place.read_no > state.head_unseen_by)
+                    }
                     // Whoever comes with the latest date comes in the order of events; others are given it first.
                     None => row_due_ms >= state.back_ms(),
                 };
@@ -149,14 +185,14 @@ impl KeyOrder {
                     state.head = Head::Here;
                     return Turn::Head;
                 }
-                state.back(place)
+                state.back(place, known, self.read_no)
             }
             // After a restart: older than all on disk, it was in memory when they went there.
             (Head::OnDisk { id: Some(head) }, None) if place.id < head => {
                 state.head = Head::Here;
                 Turn::Head
             }
-            (Head::OnDisk { .. }, None) => state.back(place),
+            (Head::OnDisk { .. }, None) => state.back(place, known, self.read_no),
             (Head::Here, row_due_ms) => {
                 let comes_in_order = match row_due_ms {
                     Some(row_due_ms) => row_due_ms >= state.due_ms && !state.is_read_too_early(place),
@@ -170,7 +206,7 @@ impl KeyOrder {
                 if comes_in_order {
                     state.due_ms = place.at_ms.saturating_add(SPILL_MS);
                 }
-                state.back(place)
+                state.back(place, known, self.read_no)
             }
         }
     }
@@ -193,6 +229,7 @@ impl KeyOrder {
     pub(crate) fn park_head(&mut self, key: u64, id: DeliveryKey, due_ms: u64) -> Vec<u32> {
         let Some(state) = self.keys.get_mut(&key) else { return Vec::new() };
         state.head = Head::OnDisk { id: Some(id) };
+        state.head_unseen_by = self.read_no;
         // What was learnt when the former head was put back is still there.
         state.last_due_ms = state.last_due_ms.max(state.due_ms);
         state.due_ms = due_ms;
@@ -213,203 +250,4 @@ impl KeyOrder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Seq;
-
-    fn id(seq: u64) -> DeliveryKey {
-        DeliveryKey { seq: Seq(seq), part: 0 }
-    }
-
-    fn fresh(seq: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), row_due_ms: None, at_ms: 40, read_no: 0 }
-    }
-
-    fn read(seq: u64, due_ms: u64) -> KeyPlace {
-        KeyPlace { key: 1, id: id(seq), row_due_ms: Some(due_ms), at_ms: due_ms, read_no: due_ms }
-    }
-
-    #[test]
-    fn the_next_begins_when_the_head_ends() {
-        let mut order = KeyOrder::default();
-        assert_eq!(order.admit(fresh(1), 10), Turn::Head);
-        assert_eq!(order.admit(fresh(2), 20), Turn::Waits);
-        assert_eq!(order.admit(KeyPlace { key: 2, ..fresh(3) }, 30), Turn::Head, "other keys flow");
-        assert_eq!(order.end_head(1), Some(20));
-        assert_eq!(order.end_head(1), None);
-        assert_eq!(order.end_head(2), None);
-        assert_eq!(order.len(), 0, "nothing waits, nothing is kept");
-    }
-
-    #[test]
-    fn behind_a_parked_head_all_go_to_disk_and_come_back_in_order() {
-        let mut order = KeyOrder::default();
-        order.admit(fresh(1), 10);
-        order.admit(fresh(2), 20);
-        assert_eq!(order.park_head(1, id(1), 5000), [20]);
-        assert_eq!(order.admit(fresh(3), 30), Turn::Back { due_ms: 5000 });
-        assert_eq!(order.admit(read(2, 100), 20), Turn::Back { due_ms: 5000 }, "read before its head");
-        assert_eq!(order.admit(read(1, 5000), 10), Turn::Head);
-        assert_eq!(order.admit(fresh(4), 40), Turn::Back { due_ms: 5000 }, "2 and 3 are still on disk");
-        for (seq, slot) in [(2, 20), (3, 30), (4, 40)] {
-            assert_eq!(order.admit(read(seq, 5000), slot), Turn::Waits);
-        }
-        assert_eq!(order.admit(fresh(5), 50), Turn::Waits);
-        let next: Vec<_> = std::iter::from_fn(|| order.end_head(1)).collect();
-        assert_eq!(next, [20, 30, 40, 50]);
-        assert_eq!(order.len(), 0);
-    }
-
-    #[test]
-    fn with_the_rest_on_disk_the_first_read_is_the_head() {
-        let mut order = KeyOrder::default();
-        order.admit(fresh(1), 10);
-        order.park_head(1, id(1), 100);
-        order.admit(fresh(2), 20);
-        assert_eq!(order.admit(read(1, 100), 10), Turn::Head);
-        assert_eq!(order.end_head(1), None);
-        assert_eq!(order.len(), 1, "2 is on disk");
-        assert_eq!(order.admit(fresh(3), 30), Turn::Back { due_ms: 100 });
-        assert_eq!(order.admit(read(2, 100), 20), Turn::Head);
-        assert_eq!(order.admit(read(3, 100), 30), Turn::Waits);
-    }
-
-    #[test]
-    fn after_a_restart_the_oldest_row_is_the_head() {
-        let mut order = KeyOrder::default();
-        order.learn(1, id(5), 300);
-        order.learn(1, id(4), 900);
-        order.learn(1, id(6), 300);
-        assert_eq!(order.admit(read(5, 300), 50), Turn::Back { due_ms: 900 });
-        assert_eq!(order.admit(fresh(7), 70), Turn::Back { due_ms: 900 });
-        assert_eq!(order.admit(read(4, 900), 40), Turn::Head);
-        for seq in 5..=7 {
-            assert_eq!(order.admit(read(seq, 900), 0), Turn::Waits);
-        }
-        for _ in 0..3 {
-            assert!(order.end_head(1).is_some());
-        }
-        assert_eq!((order.end_head(1), order.len()), (None, 0));
-    }
-
-    #[test]
-    fn a_head_whose_row_is_gone_holds_nobody_up() {
-        let mut order = KeyOrder::default();
-        order.admit(fresh(1), 10);
-        order.park_head(1, id(1), 100);
-        assert_eq!(order.admit(fresh(2), 20), Turn::Back { due_ms: 100 });
-        assert_eq!(order.admit(read(2, 100), 20), Turn::Head, "1 would have been read before it");
-        assert_eq!((order.end_head(1), order.len()), (None, 0));
-    }
-
-    #[test]
-    fn an_older_one_put_back_goes_first_and_a_younger_one_waits() {
-        let mut order = KeyOrder::default();
-        order.admit(fresh(5), 50);
-        order.park_head(1, id(5), 900);
-        order.learn(1, id(3), 200);
-        order.learn(1, id(7), 200);
-        assert_eq!(order.admit(read(3, 200), 30), Turn::Head);
-        assert_eq!(order.admit(read(7, 200), 70), Turn::Waits);
-        assert_eq!(order.end_head(1), Some(70), "one that was put back has lost its place");
-        assert_eq!(order.admit(read(5, 900), 50), Turn::Waits);
-        assert_eq!((order.end_head(1), order.end_head(1), order.len()), (Some(50), None, 0));
-    }
-
-    #[test]
-    fn behind_a_head_that_was_put_back_new_ones_queue_up_after_all_on_disk() {
-        for is_head_there in [true, false] {
-            let mut order = KeyOrder::default();
-            order.admit(fresh(5), 50);
-            order.admit(fresh(6), 60);
-            assert_eq!(order.park_head(1, id(5), 900), [60]);
-            for (seq, due_ms) in [(3, 200), (5, 900), (6, 900)] {
-                order.learn(1, id(seq), due_ms);
-            }
-            assert_eq!(order.admit(fresh(7), 70), Turn::Back { due_ms: 900 }, "not before 5 and 6");
-            if is_head_there {
-                assert_eq!(order.admit(read(3, 200), 30), Turn::Head);
-                assert_eq!(order.admit(fresh(8), 80), Turn::Back { due_ms: 900 });
-                assert_eq!(order.end_head(1), None);
-            }
-            assert_eq!(order.admit(read(5, 900), 50), Turn::Head);
-            assert_eq!(order.admit(read(6, 900), 60), Turn::Waits);
-        }
-    }
-
-    #[test]
-    fn the_youngest_put_back_lets_nobody_pass_those_that_wait_longer() {
-        let mut order = KeyOrder::default();
-        order.admit(fresh(5), 50);
-        order.admit(fresh(6), 60);
-        assert_eq!(order.park_head(1, id(5), 900), [60]);
-        for (seq, due_ms) in [(2, 200), (7, 200), (5, 900), (6, 900)] {
-            order.learn(1, id(seq), due_ms);
-        }
-        assert_eq!(order.admit(read(2, 200), 20), Turn::Head);
-        assert_eq!(order.admit(read(7, 200), 70), Turn::Waits);
-        assert_eq!(order.admit(fresh(8), 80), Turn::Back { due_ms: 900 });
-        assert_eq!((order.end_head(1), order.end_head(1)), (Some(70), None));
-        for (seq, turn) in [(5, Turn::Head), (6, Turn::Waits), (8, Turn::Waits)] {
-            assert_eq!(order.admit(read(seq, 900), 0), turn);
-        }
-        for _ in 0..3 {
-            order.end_head(1);
-        }
-        assert_eq!(order.len(), 0);
-    }
-
-    #[test]
-    fn a_key_with_much_to_deliver_leaves_memory_to_others_and_keeps_its_order() {
-        let mut order = KeyOrder::default();
-        assert_eq!(order.admit(fresh(0), 0), Turn::Head);
-        for seq in 1..=64 {
-            assert_eq!(order.admit(fresh(seq), seq as u32), Turn::Waits);
-        }
-        assert_eq!(order.admit(fresh(65), 65), Turn::Back { due_ms: 90 });
-        assert_eq!(order.admit(fresh(66), 66), Turn::Back { due_ms: 90 });
-        assert_eq!(order.admit(read(65, 90), 65), Turn::Back { due_ms: 140 }, "still no room");
-        assert_eq!(order.end_head(1), Some(1));
-        assert_eq!(order.admit(read(66, 90), 66), Turn::Back { due_ms: 140 }, "not before 65");
-        assert_eq!(order.admit(fresh(67), 67), Turn::Back { due_ms: 140 });
-        for seq in 2..=64 {
-            assert_eq!(order.end_head(1), Some(seq as u32));
-        }
-        for seq in 65..=67 {
-            assert_eq!(order.admit(read(seq, 140), seq as u32), Turn::Waits);
-            assert_eq!(order.end_head(1), Some(seq as u32));
-        }
-        assert_eq!((order.end_head(1), order.len()), (None, 0));
-    }
-
-    #[test]
-    fn after_a_restart_what_was_in_memory_goes_before_what_found_no_room_there() {
-        let mut order = KeyOrder::default();
-        order.learn(1, id(65), 90);
-        order.learn(1, id(66), 50);
-        assert_eq!(order.admit(fresh(1), 10), Turn::Head, "older than all on disk");
-        assert_eq!(order.admit(fresh(2), 20), Turn::Back { due_ms: 90 });
-        assert_eq!(order.end_head(1), None);
-        assert_eq!(order.admit(read(66, 50), 66), Turn::Back { due_ms: 90 }, "an early date says nothing");
-        for (seq, turn) in [(2, Turn::Head), (65, Turn::Waits), (66, Turn::Waits)] {
-            assert_eq!(order.admit(read(seq, 90), seq as u32), turn);
-        }
-        assert_eq!((order.end_head(1), order.end_head(1), order.end_head(1)), (Some(65), Some(66), None));
-    }
-
-    #[test]
-    fn rows_read_together_with_an_older_one_that_is_sent_back_go_back_too() {
-        let mut order = KeyOrder::default();
-        for seq in 1..=3 {
-            order.admit(fresh(seq), seq as u32);
-        }
-        order.park_head(1, id(1), 900);
-        let together = |seq, due_ms| KeyPlace { read_no: 7, ..read(seq, due_ms) };
-        assert_eq!(order.admit(together(2, 500), 2), Turn::Back { due_ms: 900 });
-        assert_eq!(order.admit(together(1, 900), 1), Turn::Head);
-        assert_eq!(order.admit(together(3, 900), 3), Turn::Back { due_ms: 900 }, "2 is not here yet");
-        assert_eq!(order.end_head(1), None);
-        let next = |seq| KeyPlace { read_no: 8, ..read(seq, 900) };
-        assert_eq!((order.admit(next(2), 2), order.admit(next(3), 3)), (Turn::Head, Turn::Waits));
-    }
-}
+mod tests;

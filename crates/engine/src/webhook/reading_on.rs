@@ -118,6 +118,10 @@ impl WebhookActor {
         let Some((aside, count)) = self.room_for(count, 1) else { return };
         self.books.begin_read();
         self.next_due_ms = u64::MAX;
+        self.due_reads += 1;
+        if let Some(machine) = &mut self.machine {
+            machine.begin_read(self.due_reads);
+        }
         let due = self.worker.store.due(self.shared.no, until_ms, count + self.books.retries_held());
         let inbox = Rc::clone(&self.inbox);
         tokio::task::spawn_local(async move {
@@ -222,7 +226,6 @@ impl WebhookActor {
         match due {
             Ok((owed, next_ms)) => {
                 self.next_due_ms = self.next_due_ms.min(next_ms.unwrap_or(u64::MAX));
-                self.due_reads += 1;
                 let mut fresh = self.books.handle_due(owed);
                 let count = fresh.len();
                 fresh.retain(|owed| !self.is_behind_index(owed));
