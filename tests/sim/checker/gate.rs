@@ -31,6 +31,8 @@ pub(super) struct GateView {
     quiet: Option<(WorldNs, WorldNs)>,
     /// The last change that opens the gate.
     reset_at: WorldNs,
+    /// The last attempt that was delivered ended then.
+    succeeded_at: Option<WorldNs>,
 }
 
 impl Default for GateView {
@@ -45,7 +47,7 @@ fn ns(duration: std::time::Duration) -> WorldNs {
 
 impl GateView {
     pub(super) fn open(policy: GatePolicy) -> Self {
-        GateView { policy, state: State::Open { failures: 0 }, quiet: None, reset_at: 0 }
+        GateView { policy, state: State::Open { failures: 0 }, quiet: None, reset_at: 0, succeeded_at: None }
     }
 
     /// A change that opens the gate is stored: in force at some time in the next 100 ms after its answer.
@@ -75,6 +77,11 @@ impl GateView {
                 let left_ms = (until - at) / 1_000_000;
                 Err(format!("its gate is shut for {left_ms} ms more, but attempt {attempt} begins"))
             }
+            // The success was heard of after the probe began, and opened the gate.
+            State::Probing { .. } if self.succeeded_at == Some(at) => {
+                self.state = State::Open { failures: 0 };
+                Ok(())
+            }
             State::Probing { probe, .. } => {
                 Err(format!("attempt {attempt} begins beside the probe, attempt {probe}"))
             }
@@ -84,7 +91,10 @@ impl GateView {
     /// An attempt ended that had begun at `begun`.
     pub(super) fn end(&mut self, at: WorldNs, attempt: AttemptNo, begun: WorldNs, ended: Ended) {
         match ended {
-            Ended::Delivered => self.succeed(begun),
+            Ended::Delivered => {
+                self.succeeded_at = Some(at);
+                self.succeed(begun);
+            }
             Ended::Abandoned => self.fail(at, attempt, None),
             Ended::Failed { class: FailureClass::Gone, .. } => {}
             Ended::Failed { class, hint_ns } if class.is_receivers_fault() => self.fail(at, attempt, hint_ns),

@@ -369,6 +369,23 @@ fn d8_a_shut_gate_a_wish_and_a_disabled_webhook_are_heeded() {
     let begun = story.begin();
     story.breaks("D8", begun);
 
+    // A straggler's success at the very moment in which the probe begins may be heard of after that, and opens the gate; an
+    // earlier one does not overrule the wish.
+    for (later_ms, is_fine) in [(0, true), (1, false)] {
+        let mut story = Story::plain();
+        let straggler = story.send(1, 1);
+        let begun = story.begin();
+        story.tell(begun);
+        story.end(story.attempts, Ended::Failed { class: FailureClass::Throttled, hint_ns: Some(SECOND) });
+        story.pass(1500 * MS);
+        story.end(straggler, Ended::Delivered);
+        story.pass(later_ms * MS);
+        let begun = story.begin();
+        story.tell(begun);
+        let beside = story.begin();
+        assert_eq!(story.hear(beside).is_ok(), is_fine);
+    }
+
     for (wait_ms, is_fine) in [(100, true), (101, false)] {
         let mut story = Story::plain();
         let disabled = Webhook { status: WebhookStatus::Disabled, ..webhook(DeliverySettings::default()) };
