@@ -183,8 +183,6 @@ pub(crate) struct WebhookActor {
     is_recovering: bool,
     /// `ordering: KEY`: due rows wait until more of the index is read (see `is_behind_index`).
     is_index_first: bool,
-    /// Reads of the retry table so far.
-    due_reads: u64,
     /// In the queue for room in the budget.
     is_waiting_for_room: bool,
     is_noting_given_up: bool,
@@ -223,7 +221,6 @@ impl WebhookActor {
             has_lost_memory,
             is_recovering: false,
             is_index_first: false,
-            due_reads: 0,
             is_waiting_for_room: false,
             is_noting_given_up: false,
             is_stopping: false,

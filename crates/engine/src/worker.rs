@@ -66,6 +66,7 @@ pub(crate) struct WorkerShared {
     pub(crate) idle_sleep: Duration,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) rng: RefCell<SmallRng>,
+    /// Of further connections to receivers that have not answered.
     pub(crate) growth_ration: RefCell<GrowthRation>,
     /// Of attempts that timed out: so many end in one turn of the loop.
     pub(crate) timeout_turns: Semaphore,

@@ -1,11 +1,10 @@
 //! The delivery machine of one webhook: what may be attempted now, and what an attempt's outcome means.
 //!
 //! How to drive it: hand in what is owed ([`Machine::handle_owed`]); [`Machine::ask_to_grow`], then ask
-//! [`Machine::next_step`] until it says `None`
-//! and carry out each step; report every started attempt once ([`Machine::handle_outcome`]); sleep until
-//! [`Machine::next_wakeup`]. A delivery that must wait for a retry leaves the machine with its verdict: it waits in
-//! the store, and is handed in again when due. So the machine holds only what is ready or in flight, which the
-//! caller bounds by what it hands in (D9).
+//! [`Machine::next_step`] until it says `None` and carry out each step; report every started attempt once
+//! ([`Machine::handle_outcome`]); sleep until [`Machine::next_wakeup`]. A delivery that must wait for a retry leaves the
+//! machine with its verdict: it waits in the store, and is handed in again when due. So the machine holds only what is
+//! ready or in flight, which the caller bounds by what it hands in (D9).
 
 use crate::Now;
 use crate::delivery::{DeliveryKey, Progress, reason};
@@ -167,9 +166,9 @@ impl<T> Machine<T> {
         self.order.learn(key, id, due_ms);
     }
 
-    /// A read of the retry table begins; [`KeyPlace::read_no`] of what it brings is this number, which grows.
-    pub fn begin_read(&mut self, read_no: u64) {
-        self.order.begin_read(read_no);
+    /// A read of the retry table begins: before it is asked for, and after what was settled was handed over. One at a time.
+    pub fn begin_read(&mut self) {
+        self.order.begin_read();
     }
 
     /// Takes a delivery in. `place`: its key, with `ordering: KEY`; those of one key must come in the order of events.

@@ -20,7 +20,10 @@ pub struct KeyPlace {
     pub row_due_ms: Option<u64>,
     /// When it is handed in, Unix ms.
     pub at_ms: u64,
-    /// Number of the read of the retry table that brought it; it tells what was read together.
+    /// Number of the read of the retry table that brought it ([`Machine::begin_read`]); it tells what was read together, and
+    /// what had begun by then.
+    ///
+    /// [`Machine::begin_read`]: crate::policy::delivery::Machine::begin_read
     pub read_no: u64,
 }
 
@@ -85,10 +88,16 @@ impl KeyState {
         }
     }
 
-    /// What the reads before this row's brought is through.
+    /// What the reads before this row's brought is through. Only the oldest counts, so those behind it are looked at when
+    /// they are.
     fn forget_sent_back(&mut self, place: KeyPlace) {
-        if place.row_due_ms.is_some() {
-            self.sent_back.retain(|_, read_no| *read_no >= place.read_no);
+        if place.row_due_ms.is_none() {
+            return;
+        }
+        while let Some(oldest) = self.sent_back.first_entry()
+            && *oldest.get() < place.read_no
+        {
+            oldest.remove();
         }
     }
 
@@ -122,9 +131,12 @@ pub(crate) struct KeyOrder {
 }
 
 impl KeyOrder {
-    /// A read of the retry table begins; what it brings says so in [`KeyPlace::read_no`].
-    pub(crate) fn begin_read(&mut self, read_no: u64) {
-        self.read_no = read_no;
+    pub(crate) fn begin_read(&mut self) {
+        self.read_no += 1;
+    }
+
+    pub(crate) fn read_no(&self) -> u64 {
+        self.read_no
     }
 
     /// Learns of a row of the retry table, in any order, also more than once.
@@ -143,6 +155,7 @@ impl KeyOrder {
                     // The row of the one that was taken for the head is there still.
                     state.last_due_ms = state.last_due_ms.max(state.due_ms);
                     state.head = Head::OnDisk { id: Some(id) };
+                    state.head_unseen_by = self.read_no;
                     state.due_ms = due_ms;
                 }
             }
@@ -151,9 +164,6 @@ impl KeyOrder {
 
     /// A delivery came in as slot `slot`.
     pub(crate) fn admit(&mut self, place: KeyPlace, slot: u32) -> Turn {
-        if place.row_due_ms.is_some() {
-            self.read_no = self.read_no.max(place.read_no);
-        }
         let Some(state) = self.keys.get_mut(&place.key) else {
             self.keys.insert(place.key, KeyState::new(Head::Here, None, 0, 0));
             return Turn::Head;

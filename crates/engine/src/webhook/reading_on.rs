@@ -118,9 +118,8 @@ impl WebhookActor {
         let Some((aside, count)) = self.room_for(count, 1) else { return };
         self.books.begin_read();
         self.next_due_ms = u64::MAX;
-        self.due_reads += 1;
         if let Some(machine) = &mut self.machine {
-            machine.begin_read(self.due_reads);
+            machine.begin_read();
         }
         let due = self.worker.store.due(self.shared.no, until_ms, count + self.books.retries_held());
         let inbox = Rc::clone(&self.inbox);

@@ -121,7 +121,7 @@ impl WebhookActor {
             settled_parts: owed.settled_parts,
             progress: owed.progress,
             origin: owed.origin,
-            read_no: self.due_reads,
+            read_no: self.machine.as_ref().map_or(0, Machine::read_no),
         }
     }
 

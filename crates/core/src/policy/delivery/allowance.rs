@@ -60,7 +60,7 @@ impl Allowance {
         self.count_from(now);
     }
 
-    /// An attempt timed out: its place is not filled again before a success, but for the last one.
+    /// An attempt timed out: its place is not filled again before a success or a turn, but for the last one.
     pub(super) fn shrink_by_timeout(&mut self, now: Now) {
         self.count = self.count.saturating_sub(1).max(1);
         self.count_from(now);

@@ -40,6 +40,14 @@ impl<T> Machine<T> {
         self.order.len()
     }
 
+    /// Number of the last read of the retry table that began, for [`KeyPlace::read_no`] of what it brings.
+    ///
+    /// [`KeyPlace::read_no`]: super::KeyPlace::read_no
+    #[must_use]
+    pub fn read_no(&self) -> u64 {
+        self.order.read_no()
+    }
+
     /// The gate, for health and tests.
     #[must_use]
     pub fn gate(&self) -> &Gate {

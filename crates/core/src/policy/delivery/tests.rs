@@ -88,6 +88,19 @@ fn a_receiver_that_never_answers_gets_few_attempts_at_first() {
     assert_eq!(held, (7, None), "all that the webhook allows");
 }
 
+#[test]
+fn a_turn_that_was_asked_for_does_not_pass_a_lower_maximum() {
+    let mut ration = GrowthRation::default();
+    let mut machine = machine(policy(7));
+    for payload in 0..20 {
+        machine.handle_owed(payload, Progress::first(T0.unix_ms), None);
+    }
+    assert_eq!(started(&mut machine, T0).len(), 4);
+    machine.ask_to_grow(&mut ration, ms(500));
+    machine.handle_policy(policy(4), ms(500));
+    assert_eq!((started(&mut machine, ms(500)).len(), machine.next_wakeup(ms(500))), (0, None));
+}
+
 /// What times out in a row is not begun again at once: the failures that the gate needs come one after the other.
 #[test]
 fn after_time_outs_fewer_are_in_flight() {

@@ -13,6 +13,12 @@ fn read(seq: u64, due_ms: u64) -> KeyPlace {
     KeyPlace { key: 1, id: id(seq), row_due_ms: Some(due_ms), at_ms: due_ms, read_no: due_ms }
 }
 
+fn begin_reads(order: &mut KeyOrder, read_no: u64) {
+    while order.read_no() < read_no {
+        order.begin_read();
+    }
+}
+
 #[test]
 fn the_next_begins_when_the_head_ends() {
     let mut order = KeyOrder::default();
@@ -192,6 +198,7 @@ fn rows_read_together_with_an_older_one_that_is_sent_back_go_back_too() {
         order.admit(fresh(seq), seq as u32);
     }
     order.park_head(1, id(1), 900);
+    begin_reads(&mut order, 7);
     let together = |seq, due_ms| KeyPlace { read_no: 7, ..read(seq, due_ms) };
     assert_eq!(order.admit(together(2, 500), 2), Turn::Back { due_ms: 900 });
     assert_eq!(order.admit(together(1, 900), 1), Turn::Head);
@@ -224,7 +231,7 @@ fn what_was_read_before_the_head_went_to_disk_does_not_pass_it() {
         order.learn(1, id(seq), 100);
     }
     assert_eq!(order.admit(KeyPlace { read_no: 5, ..read(1, 100) }, 1), Turn::Head);
-    order.begin_read(6);
+    begin_reads(&mut order, 6);
     // The clock was put back.
     order.park_head(1, id(1), 50);
     assert_eq!(order.admit(KeyPlace { read_no: 6, ..read(2, 100) }, 2), Turn::Back { due_ms: 100 });
@@ -237,8 +244,12 @@ fn behind_a_head_that_is_gone_the_former_one_is_not_passed() {
     let mut order = KeyOrder::default();
     order.admit(fresh(5), 50);
     order.park_head(1, id(5), 900);
+    begin_reads(&mut order, 4);
     order.learn(1, id(3), 200);
     assert_eq!(order.admit(fresh(7), 70), Turn::Back { due_ms: 900 }, "5 is there still");
+    let early = KeyPlace { read_no: 4, ..read(7, 950) };
+    assert_eq!(order.admit(early, 70), Turn::Back { due_ms: 900 }, "its read began before 3 was learnt");
+    begin_reads(&mut order, 5);
     assert_eq!(order.admit(read(5, 900), 50), Turn::Head);
     assert_eq!(order.admit(read(7, 900), 70), Turn::Waits);
 }
@@ -251,7 +262,7 @@ fn rows_of_the_next_read_go_back_behind_one_that_is_sent_back_after_it_began() {
         order.admit(fresh(seq), seq as u32);
     }
     order.park_head(1, id(1), 900);
-    order.begin_read(8);
+    begin_reads(&mut order, 8);
     assert_eq!(order.admit(KeyPlace { read_no: 7, ..read(2, 500) }, 2), Turn::Back { due_ms: 900 });
     let of = |read_no, seq| KeyPlace { read_no, ..read(seq, 900) };
     assert_eq!(order.admit(of(8, 1), 1), Turn::Head);
