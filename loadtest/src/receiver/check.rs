@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 /// Secrets kept; of webhooks beyond them no signature is checked.
-pub(crate) const SECRETS_MAX: usize = 100_000;
+const SECRETS_MAX: usize = 100_000;
 
 /// One webhook's secret; `None`: it does not sign.
 #[derive(Clone, Serialize, Deserialize)]
